@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void one_line(char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+		text[--len] = '\0';
+	for (char *at = text; *at; at++)
+		if ((unsigned char)*at < ' ')
+			*at = ' ';
+}
+
+enum hr_status err_set(struct hr_err *err, enum hr_status status, const char *fmt, ...)
+{
+	va_list args;
+
+	err->status = status;
+	va_start(args, fmt);
+	vsnprintf(err->text, sizeof err->text, fmt, args);
+	va_end(args);
+	one_line(err->text);
+	return status;
+}
+
+enum hr_status err_add(struct hr_err *err, const char *fmt, ...)
+{
+	struct hr_err inner = *err;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(err->text, sizeof err->text, fmt, args);
+	va_end(args);
+
+	size_t used = strlen(err->text);
+	snprintf(err->text + used, sizeof err->text - used, ": %s", inner.text);
+	one_line(err->text);
+	return err->status;
+}
+
+const char *hr_status_name(enum hr_status status)
+{
+	switch (status) {
+	case HR_OK:
+		return "ok";
+	case HR_NONE:
+		return "none";
+	case HR_RETRY:
+		return "retry";
+	case HR_FAIL:
+		return "fail";
+	case HR_UNSURE:
+		return "unsure";
+	}
+	return "?";
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the switchboard and an edge. An edge turns what its outside speaks into envelopes with
+ * federation addresses and back; the switchboard knows nothing of protocols, an edge knows nothing
+ * of routes, rules, the journal or links. */
+#pragma once
+
+#include "federation/envelope.h"
+#include "schema/config.h"
+#include "schema/people.h"
+
+/* What an edge has read and wants delivered. Addresses of its own outside are still native. */
+struct edge_inbound {
+	const struct config_installation *installation; /* where it came in */
+	struct slice native_from; /* prepared, full */
+	struct slice to;          /* prepared, full: a federation address */
+	/* Further native bare addresses that the payload names; the edge needs them mapped. */
+	const struct slice *mentions;
+	size_t mention_count;
+	void *item; /* the edge's own: what it parsed */
+};
+
+struct switchboard;
+struct edge;
+
+/* The people behind an edge_inbound, resolved: NULL where nobody has that address. Valid for the call. */
+struct edge_people {
+	const struct person *from;
+	const struct person *const *mentions; /* as many as asked */
+};
+
+struct edge_ops {
+	/* Makes the envelope of an inbound item now that its people are known: *out owned by the
+	 * caller. `from` is never NULL here. The item stays the edge's until edge_done. */
+	enum hr_status (*translate)(struct edge *edge, void *item, const struct edge_people *people,
+				    struct envelope **out, struct hr_err *err);
+	/* Refuses an inbound item to its sender, by the native address that it came from, at once
+	 * (it was never accepted, so nothing is journaled). */
+	void (*refuse)(struct edge *edge, void *item, enum bounce bounce, const char *text);
+	/* The switchboard is through with the item. */
+	void (*done)(struct edge *edge, void *item);
+	/* Presence or query for a person of this edge: out at once. HR_RETRY: not connected. */
+	enum hr_status (*direct)(struct edge *edge, struct envelope *envelope,
+				 const struct person *to, struct hr_err *err);
+	/* Stop or go on reading from the outside. */
+	void (*flow)(struct edge *edge, bool yes);
+};
