@@ -22,6 +22,8 @@ DEFINE_SCOPED(queue)
 int64_t queue_head(const struct queue *queue);
 int64_t queue_acked(const struct queue *queue);
 int64_t queue_sent(const struct queue *queue);
+int64_t queue_handed(const struct queue *queue); /* the highest seq ever handed over: those past
+						    acked may have arrived */
 int64_t queue_depth(const struct queue *queue); /* head - acked */
 
 /* Committed: the envelope's seq. Kept in memory (a reference is taken) when it is the next after

@@ -19,8 +19,11 @@ struct edge_inbound {
 	void *item; /* the edge's own: what it parsed */
 };
 
-struct switchboard;
-struct edge;
+struct edge_ops;
+/* An edge's own struct begins with this. */
+struct edge {
+	const struct edge_ops *ops;
+};
 
 /* The people behind an edge_inbound, resolved: NULL where nobody has that address. Valid for the call. */
 struct edge_people {
@@ -43,4 +46,6 @@ struct edge_ops {
 				 const struct person *to, struct hr_err *err);
 	/* Stop or go on reading from the outside. */
 	void (*flow)(struct edge *edge, bool yes);
+	/* People that registry_find was asked for have arrived. */
+	void (*arrived)(struct edge *edge);
 };

@@ -31,22 +31,25 @@ DEFINE_SCOPED(switchboard)
 
 /* An inbound source of an edge: its items are handled in order. */
 struct source;
-struct source *switchboard_source(struct switchboard *switchboard, struct edge *edge,
-				  const struct edge_ops *ops);
+struct source *switchboard_source(struct switchboard *switchboard, struct edge *edge);
 void source_free(struct source *source); /* items not yet handled are dropped: ops->done each */
 /* Brings one item. Everything in `inbound` is borrowed until ops->done(item). */
 void source_bring(struct source *source, const struct edge_inbound *inbound);
 
 /* What serves the people of an installation; NULL takes it away. */
-void switchboard_serve(struct switchboard *switchboard, const char *installation, struct edge *edge,
-		       const struct edge_ops *ops);
+void switchboard_serve(struct switchboard *switchboard, const char *installation,
+		       struct edge *edge);
 
-/* A journaled envelope whose recipient is no longer where its queue leads, or that has expired or
- * is refused by its destination: routed anew or bounced; `target` moves past seq in the same commit. */
+/* For the consumer of a queue whose first envelope (acked + 1) can't go where the queue leads: its
+ * recipient has moved (routed anew), is gone (bounced), or the destination breaks on it (kept as a
+ * dead letter and bounced). `target` moves past seq in the same commit. Expiry is not its business:
+ * the switchboard bounces what is expired and not sent. */
 void switchboard_reroute(struct switchboard *switchboard, struct journal_target *target, int64_t seq,
 			 struct envelope *envelope);
 void switchboard_bounce(struct switchboard *switchboard, struct journal_target *target, int64_t seq,
 			struct envelope *envelope, enum bounce bounce, const char *text);
+void switchboard_bury(struct switchboard *switchboard, struct journal_target *target, int64_t seq,
+		      struct envelope *envelope, const char *reason);
 
 /* Forwarded from links, registry and journal by main. */
 void switchboard_link_hello(struct switchboard *switchboard, struct link *link, const char *incarnation);
