@@ -10,7 +10,7 @@
 
 /* What an edge has read and wants delivered. Addresses of its own outside are still native. */
 struct edge_inbound {
-	const struct config_installation *installation; /* where it came in */
+	const char *installation; /* where it came in */
 	struct slice native_from; /* prepared, full */
 	struct slice to;          /* prepared, full: a federation address */
 	/* Further native bare addresses that the payload names; the edge needs them mapped. */
@@ -27,13 +27,14 @@ struct edge {
 
 /* The people behind an edge_inbound, resolved: NULL where nobody has that address. Valid for the call. */
 struct edge_people {
-	const struct person *from;
+	const struct person *from;            /* never NULL */
+	const struct person *to;              /* its `address` is canonical, `to` may be an alias */
 	const struct person *const *mentions; /* as many as asked */
 };
 
 struct edge_ops {
 	/* Makes the envelope of an inbound item now that its people are known: *out owned by the
-	 * caller. `from` is never NULL here. The item stays the edge's until edge_done. */
+	 * caller. The item stays the edge's until `done`. */
 	enum hr_status (*translate)(struct edge *edge, void *item, const struct edge_people *people,
 				    struct envelope **out, struct hr_err *err);
 	/* Refuses an inbound item to its sender, by the native address that it came from, at once

@@ -25,7 +25,7 @@ extern struct metric switchboard_metrics[SWITCHBOARD_METRICS];
 
 struct switchboard *switchboard_new(struct loop *loop, const struct switchboard_options *options,
 				    struct journal *journal, struct registry *registry,
-				    struct links *links);
+				    struct links *links, struct pg *pg);
 void switchboard_free(struct switchboard *switchboard);
 DEFINE_SCOPED(switchboard)
 
@@ -41,25 +41,24 @@ void switchboard_serve(struct switchboard *switchboard, const char *installation
 		       struct edge *edge);
 
 /* For the consumer of a queue whose first envelope (acked + 1) can't go where the queue leads: its
- * recipient has moved (routed anew), is gone (bounced), or the destination breaks on it (kept as a
- * dead letter and bounced). `target` moves past seq in the same commit. Expiry is not its business:
- * the switchboard bounces what is expired and not sent. */
-void switchboard_reroute(struct switchboard *switchboard, struct journal_target *target, int64_t seq,
-			 struct envelope *envelope);
-void switchboard_bounce(struct switchboard *switchboard, struct journal_target *target, int64_t seq,
-			struct envelope *envelope, enum bounce bounce, const char *text);
-void switchboard_bury(struct switchboard *switchboard, struct journal_target *target, int64_t seq,
-		      struct envelope *envelope, const char *reason);
+ * recipient has moved (routed anew, or bounced when there is none), or the destination breaks on it
+ * (kept as a dead letter and bounced). HR_OK: the queue has moved past seq, in the same commit.
+ * HR_RETRY: people are being asked for; ask again when edge_ops.arrived says so. Expiry is not the
+ * consumer's business: the switchboard bounces what has expired and is not sent. */
+enum hr_status switchboard_reroute(struct switchboard *switchboard, struct journal_target *target,
+				   int64_t seq, struct envelope *envelope);
+enum hr_status switchboard_bury(struct switchboard *switchboard, struct journal_target *target,
+				int64_t seq, struct envelope *envelope, const char *reason);
 
 /* Forwarded from links, registry and journal by main. */
 void switchboard_link_hello(struct switchboard *switchboard, struct link *link, const char *incarnation);
-void switchboard_link_state(struct switchboard *switchboard, struct link *link, bool up);
 void switchboard_link_envelope(struct switchboard *switchboard, struct link *link, int64_t seq,
 			       struct envelope *envelope);
 void switchboard_link_direct(struct switchboard *switchboard, struct link *link,
 			     struct envelope *envelope);
 void switchboard_position(struct switchboard *switchboard, const char *site, int64_t seq);
 void switchboard_arrived(struct switchboard *switchboard);
-void switchboard_changed(struct switchboard *switchboard, const struct config *config);
+/* The site's links that this gateway holds the lease of; their queues are consumed here. */
+void switchboard_neighbours(struct switchboard *switchboard, const char *const *sites, size_t n);
 void switchboard_flowing(struct switchboard *switchboard, bool yes);
 bool switchboard_is_idle(const struct switchboard *switchboard);
