@@ -2,7 +2,9 @@
 /* Events as logfmt lines on standard error: time, level, event name, fields. An event is named
  * noun.verb or noun.state and is listed in docs/hedgerow-events.7. Never secrets, never bodies.
  *   log_info("link.state", LOG_STR("site", site), LOG_INT("frames", n));
- * Under systemd (JOURNAL_STREAM set) the time is left out and a <level> prefix is added. */
+ * One line is one write(2) of at most 4096 bytes: a long value is cut, a field that finds no room
+ * is left out. Under systemd (JOURNAL_STREAM names fd 2) the time is left out and a <level> prefix
+ * is added. Any thread may write. */
 #pragma once
 
 #include "base/err.h"
@@ -26,7 +28,8 @@ struct log_field {
 
 void log_open(enum log_level least); /* before this, info and above are written */
 enum hr_status log_level_parse(const char *name, enum log_level *out, struct hr_err *err);
-bool log_enabled(enum log_level level);
+extern enum log_level log_least; /* written by log_open only */
+static inline bool log_enabled(enum log_level level) { return level >= log_least; }
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
 #define log_event_(level, event, ...)                                                              \

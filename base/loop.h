@@ -12,19 +12,23 @@
 struct loop;
 typedef void loop_fn(void *arg);
 
-struct loop *loop_new(void);
-void loop_free(struct loop *loop); /* everything made on it must be freed before; runs what is parked */
+struct loop *loop_new(void); /* SIGPIPE is ignored from here on */
+/* Everything made on it must be freed before. Destroys what is parked, drops what is for later,
+ * and waits for name look-ups under way. */
+void loop_free(struct loop *loop);
 DEFINE_SCOPED(loop)
-void loop_run(struct loop *loop);  /* until loop_stop */
+void loop_run(struct loop *loop); /* until loop_stop, or nothing is left that could happen */
 void loop_stop(struct loop *loop);
 uv_loop_t *loop_uv(struct loop *loop);
 msec loop_now(struct loop *loop);  /* the time at which this turn began */
 
-/* Calls fn(arg) once, after the I/O callbacks of this turn, before the loop waits again. What is
- * registered while these run, runs in the same turn up to a bound. Cancel with the same pair. */
+/* Calls fn(arg) once, after the I/O callbacks of this turn, before the loop waits again. A pair that
+ * is waiting already is not added again. What is registered while these run, runs in the same turn
+ * up to a bound, past it in the next turn, without a wait. Cancel with the same pair. */
 void loop_later(struct loop *loop, loop_fn *fn, void *arg);
 void loop_cancel(struct loop *loop, loop_fn *fn, void *arg);
-/* An object that dies inside its own callback: destroy(object) runs at the end of the turn. */
+/* An object that dies inside its own callback: destroy(object) runs at the end of the turn, after
+ * what is for later. */
 void loop_park(struct loop *loop, void *object, loop_fn *destroy);
 
 struct timer;

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/time.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 4096, VALUE_MAX_BYTES = 512 };
+
+static const struct {
+	const char *name;
+	const char *journal; /* syslog priority, sd-daemon(3) */
+} levels[] = {
+	[LOG_LEVEL_DEBUG] = { "debug", "<7>" },
+	[LOG_LEVEL_INFO] = { "info", "<6>" },
+	[LOG_LEVEL_WARN] = { "warn", "<4>" },
+	[LOG_LEVEL_ERROR] = { "error", "<3>" },
+};
+
+enum log_level log_least = LOG_LEVEL_INFO;
+static bool to_journal;
+
+/* The journal reads fd 2 only when it is still the socket that systemd named (systemd.exec(5)). */
+static bool is_journal(int fd)
+{
+	const char *named = getenv("JOURNAL_STREAM");
+	struct stat file;
+	uintmax_t device, inode;
+
+	return named && sscanf(named, "%ju:%ju", &device, &inode) == 2 && fstat(fd, &file) == 0 &&
+	       device == file.st_dev && inode == file.st_ino;
+}
+
+void log_open(enum log_level least)
+{
+	log_least = least;
+	to_journal = is_journal(STDERR_FILENO);
+}
+
+enum hr_status log_level_parse(const char *name, enum log_level *out, struct hr_err *err)
+{
+	for (size_t i = 0; i < countof(levels); i++) {
+		if (strcmp(name, levels[i].name) == 0) {
+			*out = (enum log_level)i;
+			return HR_OK;
+		}
+	}
+	return err_set(err, HR_FAIL, "%s is no log level; take debug, info, warn or error", name);
+}
+
+static void add_time(struct buf *line)
+{
+	usec now = time_usec();
+	time_t seconds = (time_t)(now / 1000000);
+	struct tm utc;
+
+	gmtime_r(&seconds, &utc);
+	buf_format(line, "time=%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ", utc.tm_year + 1900,
+		   utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+		   (int)(now / 1000 % 1000));
+}
+
+/* The length of the UTF-8 character at `at`; 0 when it is none, or a control character of C1. */
+static size_t utf8_length(const unsigned char *at, size_t left)
+{
+	static const struct {
+		unsigned char mask, lead, second_low, second_high;
+	} forms[] = {
+		/* Unicode table 3-7: the second byte keeps out long forms and surrogates */
+		{ 0xff, 0xc2, 0xa0, 0xbf }, { 0xe0, 0xc0, 0x80, 0xbf }, { 0xff, 0xe0, 0xa0, 0xbf },
+		{ 0xff, 0xed, 0x80, 0x9f }, { 0xf0, 0xe0, 0x80, 0xbf }, { 0xff, 0xf0, 0x90, 0xbf },
+		{ 0xff, 0xf4, 0x80, 0x8f }, { 0xf8, 0xf0, 0x80, 0xbf },
+	};
+
+	if (at[0] < 0x80)
+		return 1;
+	if (at[0] < 0xc2 || at[0] > 0xf4)
+		return 0;
+	for (size_t i = 0; i < countof(forms); i++) {
+		if ((at[0] & forms[i].mask) != forms[i].lead)
+			continue;
+		size_t len = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+		if (left < len || at[1] < forms[i].second_low || at[1] > forms[i].second_high)
+			return 0;
+		for (size_t j = 2; j < len; j++)
+			if ((at[j] & 0xc0) != 0x80)
+				return 0;
+		return len;
+	}
+	return 0;
+}
+
+static bool is_bare(struct slice value)
+{
+	for (size_t i = 0; i < value.len; i++) {
+		unsigned char c = (unsigned char)value.data[i];
+		if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
+			return false;
+	}
+	return value.len > 0;
+}
+
+static void add_escaped(struct buf *line, unsigned char c)
+{
+	if (c == '\n')
+		buf_add_str(line, "\\n");
+	else if (c == '\t')
+		buf_add_str(line, "\\t");
+	else if (c == '"' || c == '\\')
+		buf_format(line, "\\%c", c);
+	else
+		buf_format(line, "\\x%02x", c);
+}
+
+static void add_quoted(struct buf *line, struct slice value)
+{
+	const unsigned char *at = (const unsigned char *)value.data;
+	size_t left = value.len;
+
+	buf_add_char(line, '"');
+	while (left > 0) {
+		size_t len = utf8_length(at, left);
+		if (value.len - left + (len ? len : 1) > VALUE_MAX_BYTES)
+			break;
+		if (len == 0 || at[0] < ' ' || at[0] == 0x7f || at[0] == '"' || at[0] == '\\') {
+			add_escaped(line, at[0]);
+			len = 1;
+		} else {
+			buf_add(line, at, len);
+		}
+		at += len;
+		left -= len;
+	}
+	buf_add_str(line, left > 0 ? "…\"" : "\"");
+}
+
+static void add_value(struct buf *line, struct slice value)
+{
+	if (value.len <= VALUE_MAX_BYTES && is_bare(value))
+		buf_add_slice(line, value);
+	else
+		add_quoted(line, value);
+}
+
+static void add_field(struct buf *line, const struct log_field *field)
+{
+	if (!field->key || (field->kind == LOG_KIND_STR && !field->text.data))
+		return;
+	size_t before = line->len;
+	buf_format(line, " %s=", field->key);
+	if (field->kind == LOG_KIND_INT)
+		buf_format(line, "%" PRId64, field->number);
+	else
+		add_value(line, field->text);
+	if (line->overflowed) {
+		line->len = before;
+		line->overflowed = false;
+	}
+}
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n)
+{
+	scoped_buf line = BUF_INIT(LINE_MAX_BYTES - 1);
+
+	if (to_journal)
+		buf_add_str(&line, levels[level].journal);
+	else
+		add_time(&line);
+	buf_format(&line, "level=%s event=%s", levels[level].name, event);
+	for (size_t i = 0; i < n; i++)
+		add_field(&line, &fields[i]);
+	line.cap = LINE_MAX_BYTES;
+	buf_add_char(&line, '\n');
+
+	/* A log that nobody can read must not stop the daemon: what fails here is lost. */
+	while (write(STDERR_FILENO, line.data, line.len) < 0 && errno == EINTR)
+		;
+}
