@@ -22,7 +22,7 @@ struct run {
 	const char *name;
 	struct slice left; /* of the text */
 	int line;	   /* of the text, last read */
-	const struct option *table;
+	const struct ini_option *table;
 	size_t n;
 	bool *given; /* one a row of the table */
 	char *target;
@@ -96,7 +96,7 @@ static size_t distance(const char *a, const char *b)
 	return row[b_len];
 }
 
-static const char *name_of(const struct option *option, bool of_section)
+static const char *name_of(const struct ini_option *option, bool of_section)
 {
 	return of_section ? option->section : option->key;
 }
@@ -128,7 +128,7 @@ static bool has_section(const struct run *run, const char *section)
 	return false;
 }
 
-static const struct option *find(struct run *run, const char *section, const char *key)
+static const struct ini_option *find(struct run *run, const char *section, const char *key)
 {
 	for (size_t i = 0; i < run->n; i++)
 		if (strcmp(run->table[i].section, section) == 0 &&
@@ -211,14 +211,14 @@ static char *duration_text(int64_t ms)
 	return str_format("%" PRId64 "%s", ms / units[i].ms, units[i].name);
 }
 
-static bool in_range(const struct option *option, int64_t value)
+static bool in_range(const struct ini_option *option, int64_t value)
 {
 	if (option->low == 0 && option->high == 0)
 		return value >= 0;
 	return value >= option->low && value <= option->high;
 }
 
-static void complain_range(struct run *run, const struct option *option, const char *value)
+static void complain_range(struct run *run, const struct ini_option *option, const char *value)
 {
 	if (option->low == 0 && option->high == 0) {
 		complain(run, "[%s] %s = %s: must not be negative", option->section, option->key,
@@ -233,7 +233,7 @@ static void complain_range(struct run *run, const struct option *option, const c
 		 low, high);
 }
 
-static void set_number(struct run *run, const struct option *option, const char *value)
+static void set_number(struct run *run, const struct ini_option *option, const char *value)
 {
 	int64_t number;
 	const char *rest = "";
@@ -254,7 +254,7 @@ static void set_number(struct run *run, const struct option *option, const char 
 	memcpy(run->target + option->offset, &number, sizeof number);
 }
 
-static void set_text(struct run *run, const struct option *option, const char *value)
+static void set_text(struct run *run, const struct ini_option *option, const char *value)
 {
 	char **field = (char **)(void *)(run->target + option->offset);
 
@@ -262,7 +262,7 @@ static void set_text(struct run *run, const struct option *option, const char *v
 	*field = str_dup(value);
 }
 
-static void set_value(struct run *run, const struct option *option, const char *value)
+static void set_value(struct run *run, const struct ini_option *option, const char *value)
 {
 	switch (option->kind) {
 	case OPTION_TEXT:
@@ -291,7 +291,7 @@ static void set_value(struct run *run, const struct option *option, const char *
 static int handle(void *user, const char *section, const char *key, const char *value)
 {
 	struct run *run = user;
-	const struct option *option = run->failed ? NULL : find(run, section, key);
+	const struct ini_option *option = run->failed ? NULL : find(run, section, key);
 
 	if (!option)
 		return 0;
@@ -316,7 +316,7 @@ static void set_defaults(struct run *run)
 static void check_required(struct run *run)
 {
 	for (size_t i = 0; i < run->n && !run->failed; i++) {
-		const struct option *option = &run->table[i];
+		const struct ini_option *option = &run->table[i];
 		if (!option->required || run->given[i])
 			continue;
 		run->failed = true;
@@ -325,7 +325,7 @@ static void check_required(struct run *run)
 	}
 }
 
-enum hr_status options_parse(const char *name, struct slice text, const struct option *table,
+enum hr_status options_parse(const char *name, struct slice text, const struct ini_option *table,
 			     size_t n, void *target, struct hr_err *err)
 {
 	struct run run = { .name = name,
@@ -369,7 +369,7 @@ static enum hr_status read_file(const char *path, struct buf *text, struct hr_er
 	return HR_OK;
 }
 
-enum hr_status options_read(const char *path, const struct option *table, size_t n, void *target,
+enum hr_status options_read(const char *path, const struct ini_option *table, size_t n, void *target,
 			    struct hr_err *err)
 {
 	scoped_buf text = BUF_INIT(FILE_MAX_BYTES);
@@ -379,7 +379,7 @@ enum hr_status options_read(const char *path, const struct option *table, size_t
 	return options_parse(path, buf_slice(&text), table, n, target, err);
 }
 
-void options_free(const struct option *table, size_t n, void *target)
+void options_free(const struct ini_option *table, size_t n, void *target)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (table[i].kind != OPTION_TEXT && table[i].kind != OPTION_PATH)

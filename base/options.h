@@ -17,7 +17,7 @@ enum option_kind {
 	OPTION_PATH,     /* char *, must be absolute */
 };
 
-struct option {
+struct ini_option {
 	const char *section, *key;
 	enum option_kind kind;
 	size_t offset;         /* of the field in the target struct */
@@ -31,10 +31,10 @@ struct option {
  * HR_FAIL: cannot be read, or what is wrong and where.
  * Syntax: `key = value` under `[section]`; # or ; begins a comment line, " ;" a comment after a
  * value; a line holds at most 4,000 bytes. A key without a value is refused: leave it out. */
-HR_MUST_USE enum hr_status options_read(const char *path, const struct option *table, size_t n,
+HR_MUST_USE enum hr_status options_read(const char *path, const struct ini_option *table, size_t n,
 					void *target, struct hr_err *err);
 /* The same for a text that is in memory; `name` stands for the file in complaints. */
 HR_MUST_USE enum hr_status options_parse(const char *name, struct slice text,
-					 const struct option *table, size_t n, void *target,
+					 const struct ini_option *table, size_t n, void *target,
 					 struct hr_err *err);
-void options_free(const struct option *table, size_t n, void *target); /* the owned texts */
+void options_free(const struct ini_option *table, size_t n, void *target); /* the owned texts */

@@ -16,7 +16,7 @@ struct target {
 		.section = section_, .key = #key_, .kind = kind_,    \
 		.offset = offsetof(struct target, key_), __VA_ARGS__ \
 	}
-static const struct option table[] = {
+static const struct ini_option table[] = {
 	ROW("main", text, OPTION_TEXT, .required = true),
 	ROW("main", path, OPTION_PATH, .value = "/nowhere"),
 	ROW("main", flag, OPTION_BOOL, .value = "yes"),
