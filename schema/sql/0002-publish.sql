@@ -1,0 +1,845 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Publishing a directory forest into the registry.
+--
+-- One run: sync_begin makes the staging table of the session, the daemon fills it with COPY, and
+-- sync_finish maps, compares, guards and applies the whole set in one transaction, writing only rows
+-- that differ. Staging is a temporary table, so that a daemon that dies leaves nothing behind. What is
+-- published is a function of the directory's answer, the mapping and the installations alone, except
+-- that of two entries with one address the older person wins.
+
+SET LOCAL search_path = hedgerow, pg_catalog, pg_temp;
+
+-- Tables ----------------------------------------------------------------------------------------
+
+CREATE TABLE sync_run (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	site text NOT NULL,
+	forest text NOT NULL,
+	kind text NOT NULL CHECK (kind IN ('full', 'dry-run')),
+	state text NOT NULL DEFAULT 'running' CHECK (state IN
+		('running', 'applied', 'unchanged', 'previewed', 'held', 'released', 'dropped', 'failed')),
+	node text,
+	started timestamptz NOT NULL DEFAULT now(),
+	finished timestamptz,
+	read bigint NOT NULL DEFAULT 0,
+	skipped bigint NOT NULL DEFAULT 0,
+	added bigint NOT NULL DEFAULT 0,
+	changed bigint NOT NULL DEFAULT 0,
+	removed bigint NOT NULL DEFAULT 0,
+	disabled bigint NOT NULL DEFAULT 0,
+	kept bigint NOT NULL DEFAULT 0,
+	refused bigint NOT NULL DEFAULT 0,
+	difference bigint, -- hash of the difference of a held run, whatever its order
+	error text
+);
+CREATE INDEX sync_run_forest ON sync_run (site, forest, id);
+COMMENT ON TABLE sync_run IS 'Each reading of a forest: what it found and what became of it. Local.';
+COMMENT ON COLUMN sync_run.skipped IS 'entries without an address: not people';
+COMMENT ON COLUMN sync_run.kept IS 'people kept although the directory no longer has them: the operator dropped that removal';
+COMMENT ON COLUMN sync_run.refused IS 'refusals that stand after this run, see sync_refusals';
+
+CREATE TABLE sync_state (
+	site text NOT NULL,
+	forest text NOT NULL,
+	last_good timestamptz,
+	next_run timestamptz NOT NULL DEFAULT now(),
+	failures int NOT NULL DEFAULT 0,
+	wants_full boolean NOT NULL DEFAULT false,
+	wants_dry_run boolean NOT NULL DEFAULT false,
+	held_run bigint,   -- waits for release_run or drop_run
+	decided_run bigint, -- the held run last released or dropped; its difference is what was decided
+	PRIMARY KEY (site, forest)
+);
+COMMENT ON TABLE sync_state IS 'Where publishing a forest stands: schedule, requests, decisions. Local.';
+
+CREATE TABLE sync_difference (
+	run bigint NOT NULL,
+	anchor text NOT NULL,
+	action text NOT NULL CHECK (action IN ('add', 'change', 'remove', 'disable', 'refuse')),
+	before jsonb,
+	after jsonb,
+	reason text
+);
+CREATE INDEX sync_difference_run ON sync_difference (run, anchor);
+COMMENT ON TABLE sync_difference IS 'What a run changed, or would have changed. The first import of a forest is not recorded. Local.';
+
+CREATE TABLE sync_refused (
+	site text NOT NULL,
+	forest text NOT NULL,
+	anchor text NOT NULL,
+	field text NOT NULL,
+	reason text NOT NULL,
+	since timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (site, forest, anchor, field, reason)
+);
+COMMENT ON TABLE sync_refused IS 'Values and entries of a directory that are not published now, and why. Local.';
+
+-- Values ----------------------------------------------------------------------------------------
+
+-- The form in which an address is stored and compared: NFKC, case folded as stringprep's nodeprep
+-- does, and what e-mail allows but XMPP forbids escaped by XEP-0106. ASCII takes the short way.
+CREATE FUNCTION fold_address(value text) RETURNS text IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN octet_length(value) <> length(value) THEN
+		replace(replace(replace(normalize(translate(lower(upper(normalize(value, NFKC)
+			COLLATE "und-x-icu") COLLATE "und-x-icu") COLLATE "C", U&'\03C2\00AD', U&'\03C3'), NFKC),
+			'&', '\26'), '''', '\27'), '/', '\2f')
+	WHEN value ~ '[&''/]' THEN
+		replace(replace(replace(lower(value COLLATE "C"), '&', '\26'), '''', '\27'), '/', '\2f')
+	ELSE lower(value COLLATE "C")
+END COLLATE "C";
+
+CREATE FUNCTION sync_is_address(value text) RETURNS boolean IMMUTABLE PARALLEL SAFE
+RETURN value COLLATE "C" ~ '^[^][@"<>:,;()[:space:][:cntrl:]]+@[^][@"<>:,;()\\!#$%*+=?^_`{|}~[:space:][:cntrl:]]+$'
+	AND octet_length(value) <= 320
+	AND value COLLATE "C" !~ '[@.][.-]|-[.]|[.-]$'
+	AND (octet_length(value) = length(value) OR value COLLATE "und-x-icu" !~ '[[:space:][:cntrl:]]');
+
+COMMENT ON FUNCTION fold_address IS 'the stored form of a federation or native address';
+COMMENT ON FUNCTION sync_is_address IS 'whether a folded text is local@domain';
+
+-- The text of an SQL expression over one staging row: the first value of `col` that matches, mapped.
+CREATE FUNCTION sync_expression(col text, pattern text, replacement text) RETURNS text IMMUTABLE
+RETURN CASE
+	WHEN col IS NULL THEN quote_literal(replacement)
+	WHEN pattern = '^(.*)$' AND replacement = '\1' THEN col || '[1]'
+	ELSE format($$CASE WHEN %1$s[1] ~ %2$L THEN nullif(regexp_replace(%1$s[1], %2$L, %3$L), '')
+		WHEN cardinality(%1$s) > 1 THEN (SELECT nullif(regexp_replace(v, %2$L, %3$L), '')
+			FROM unnest(%1$s) WITH ORDINALITY AS u (v, n) WHERE v ~ %2$L ORDER BY n LIMIT 1) END$$,
+		col, pattern, replacement)
+END;
+
+-- As sync_expression, but an array of all the values that match.
+CREATE FUNCTION sync_expression_all(col text, pattern text, replacement text) RETURNS text IMMUTABLE
+RETURN CASE
+	WHEN col IS NULL THEN format('ARRAY[%L]', replacement)
+	WHEN pattern = '^(.*)$' AND replacement = '\1' THEN col
+	ELSE format('CASE WHEN %1$s IS NOT NULL THEN ARRAY(SELECT regexp_replace(v, %2$L, %3$L)
+		FROM unnest(%1$s) AS u (v) WHERE v ~ %2$L) END',
+		col, pattern, replacement)
+END;
+
+-- `enabled` of a mapped value. userAccountControl counts by its bit ACCOUNTDISABLE; words by their
+-- meaning; what means nothing is NULL, and the person is not enabled.
+CREATE FUNCTION sync_enabled(value text) RETURNS boolean IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN value IS NULL THEN true
+	WHEN lower(value) IN ('true', 'yes', 'on', '1', 'enabled', 'active') THEN true
+	WHEN lower(value) IN ('false', 'no', 'off', '0', 'disabled', 'inactive') THEN false
+	WHEN value ~ '^-?[0-9]{3,18}$' THEN value::bigint & 2 = 0
+END;
+
+-- Mapping ---------------------------------------------------------------------------------------
+
+CREATE FUNCTION default_mapping(forest_site text, forest_name text, forest_kind text) RETURNS void
+LANGUAGE sql
+AS $$
+	INSERT INTO hedgerow.mapping (site, forest, field, ordinal, attribute, pattern, replacement)
+	SELECT forest_site, forest_name, m.field, m.ordinal, m.attribute, m.pattern, m.replacement
+	FROM (VALUES
+		('openldap', 'address', 1, 'mail', '^(.*)$', '\1'),
+		('openldap', 'native', 1, 'uid', '^(.*)$', '\1@${installation.domain}'),
+		('openldap', 'name', 1, 'displayName', '^(.*)$', '\1'),
+		('openldap', 'name', 2, 'cn', '^(.*)$', '\1'),
+		('activedirectory', 'address', 1, 'mail', '^(.*)$', '\1'),
+		('activedirectory', 'address', 2, 'proxyAddresses', '^SMTP:(.*)$', '\1'),
+		('activedirectory', 'alias', 1, 'proxyAddresses', '(?i)^smtp:(.*)$', '\1'),
+		('activedirectory', 'native', 1, 'sAMAccountName', '^(.*)$', '\1@${installation.domain}'),
+		('activedirectory', 'name', 1, 'displayName', '^(.*)$', '\1'),
+		('activedirectory', 'name', 2, 'cn', '^(.*)$', '\1'),
+		('activedirectory', 'enabled', 1, 'userAccountControl', '^(.*)$', '\1')
+	) AS m (kind, field, ordinal, attribute, pattern, replacement)
+	WHERE m.kind = forest_kind
+	ON CONFLICT DO NOTHING;
+$$;
+
+CREATE FUNCTION forest_gets_mapping() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+BEGIN
+	PERFORM default_mapping(NEW.site, NEW.forest, NEW.kind);
+	RETURN NULL;
+END $$;
+CREATE TRIGGER e_forest_gets_mapping AFTER INSERT ON forest
+	FOR EACH ROW EXECUTE FUNCTION forest_gets_mapping();
+
+-- Changed access to a forest is tried at once.
+CREATE FUNCTION forest_is_due() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+BEGIN
+	UPDATE sync_state SET next_run = now(), failures = 0
+	WHERE site = NEW.site AND forest = NEW.forest;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER e_forest_is_due AFTER UPDATE OF kind, urls, tls, ca, bind_dn, bind_secret, base_dn,
+	filter, page_size, sync_interval ON forest
+	FOR EACH ROW EXECUTE FUNCTION forest_is_due();
+
+CREATE FUNCTION forest_forgets_sync() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+BEGIN
+	DELETE FROM sync_state WHERE site = OLD.site AND forest = OLD.forest;
+	DELETE FROM sync_refused WHERE site = OLD.site AND forest = OLD.forest;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER e_forest_forgets_sync AFTER DELETE ON forest
+	FOR EACH ROW EXECUTE FUNCTION forest_forgets_sync();
+
+-- A run -----------------------------------------------------------------------------------------
+
+CREATE FUNCTION sync_forest(name text) RETURNS forest
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	f forest%ROWTYPE;
+BEGIN
+	SELECT t.* INTO f FROM forest t WHERE t.site = local_site() AND t.forest = name;
+	IF NOT FOUND THEN
+		PERFORM refuse(format('forest "%s" is not one of this site', name), 'see: hedgerow forest list',
+			known('forests', ARRAY(SELECT t.forest FROM forest t WHERE t.site = local_site() ORDER BY 1)));
+	END IF;
+	RETURN f;
+END $$;
+
+-- What the daemon is to do, and when: the forests of this site.
+CREATE FUNCTION sync_plan() RETURNS TABLE (forest text, due_ms bigint, dry_run boolean)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+	SELECT f.forest,
+		CASE WHEN s.forest IS NULL OR s.wants_full OR s.wants_dry_run THEN 0
+		ELSE greatest(0, ceil(extract(epoch FROM s.next_run - now()) * 1000))::bigint END,
+		coalesce(s.wants_dry_run AND NOT s.wants_full, false)
+	FROM forest f
+	LEFT JOIN sync_state s ON s.site = f.site AND s.forest = f.forest
+	WHERE f.site = local_site()
+	ORDER BY 1
+$$;
+
+-- Takes the forest's lease for this session and makes its staging table: anchor, dn, refused
+-- ('field: reason' of values that the daemon would not stage), then one text[] an attribute, in the
+-- order of `attributes`. No row: another daemon has the lease.
+CREATE FUNCTION sync_begin(forest_name text, is_dry_run boolean, node_name text)
+RETURNS TABLE (run bigint, attributes text[], kind text, urls text[], tls text, ca text, bind_dn text,
+	bind_secret text, base_dn text, filter text, page_size int)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	f forest%ROWTYPE;
+	names text[];
+	number bigint;
+BEGIN
+	f := sync_forest(forest_name);
+	IF NOT pg_try_advisory_lock(hashtextextended('forest:' || forest_name, 0)) THEN
+		RETURN;
+	END IF;
+	UPDATE sync_run t SET state = 'failed', finished = now(),
+		error = 'the daemon or its database connection ended before the run did'
+	WHERE t.site = f.site AND t.forest = f.forest AND t.state = 'running';
+	PERFORM sync_prune(f.site, f.forest);
+	INSERT INTO sync_run (site, forest, kind, node)
+	VALUES (f.site, f.forest, CASE WHEN is_dry_run THEN 'dry-run' ELSE 'full' END, node_name)
+	RETURNING id INTO number;
+	INSERT INTO sync_state AS s (site, forest, next_run)
+	VALUES (f.site, f.forest, now() + f.sync_interval)
+	ON CONFLICT (site, forest) DO UPDATE SET
+		wants_full = s.wants_full AND is_dry_run,
+		wants_dry_run = s.wants_dry_run AND NOT is_dry_run,
+		next_run = CASE WHEN is_dry_run THEN s.next_run ELSE excluded.next_run END;
+
+	PERFORM sync_drop_temporary();
+	-- The mapping as it is now serves the whole run.
+	CREATE TEMP TABLE sync_mapping AS
+	SELECT m.field, m.ordinal, m.attribute, m.pattern, m.replacement,
+		'a' || dense_rank() OVER (ORDER BY lower(m.attribute)) AS col
+	FROM mapping m WHERE m.site = f.site AND m.forest = f.forest AND m.attribute IS NOT NULL;
+	INSERT INTO sync_mapping
+	SELECT m.field, m.ordinal, NULL, NULL, m.replacement, NULL
+	FROM mapping m WHERE m.site = f.site AND m.forest = f.forest AND m.attribute IS NULL;
+	SELECT array_agg(t.attribute ORDER BY t.n) INTO names
+	FROM (SELECT min(m.attribute) AS attribute, substr(m.col, 2)::int AS n
+		FROM sync_mapping m WHERE m.col IS NOT NULL GROUP BY m.col) t;
+	IF NOT EXISTS (SELECT FROM sync_mapping m WHERE m.field = 'address') THEN
+		PERFORM refuse(format('forest "%s" has no mapping for the field address', forest_name),
+			'say which attribute holds the e-mail address: hedgerow.add_mapping');
+	END IF;
+	EXECUTE format('CREATE TEMP TABLE sync_staging (anchor text, dn text, refused text[]%s)',
+		(SELECT string_agg(format(', a%s text[] COLLATE "C"', n), '' ORDER BY n)
+		FROM generate_series(1, cardinality(names)) n));
+	RETURN QUERY SELECT number, coalesce(names, '{}'), f.kind, f.urls, f.tls, f.ca, f.bind_dn,
+		f.bind_secret, f.base_dn, f.filter, f.page_size;
+END $$;
+
+-- Runs are kept for 30 days, the last 100 of a forest for ever.
+CREATE FUNCTION sync_prune(site_name text, forest_name text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+	WITH old AS (
+		DELETE FROM sync_run r
+		WHERE r.site = site_name AND r.forest = forest_name AND r.started < now() - interval '30 days'
+		AND r.id < (SELECT min(t.id) FROM (SELECT id FROM sync_run
+			WHERE site = site_name AND forest = forest_name ORDER BY id DESC LIMIT 100) t)
+		AND NOT EXISTS (SELECT FROM sync_state s WHERE s.site = r.site AND s.forest = r.forest
+			AND r.id IN (s.held_run, s.decided_run))
+		RETURNING r.id)
+	DELETE FROM sync_difference WHERE run IN (SELECT id FROM old)
+$$;
+
+-- Staging to sync_target: one row an entry that is meant as a person; `problem` says why it cannot
+-- be published.
+CREATE FUNCTION sync_map(f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+DECLARE
+	only_installation text;
+	expressions text;
+BEGIN
+	SELECT min(i.installation) INTO only_installation FROM installation i
+	WHERE i.site = f.site AND i.forest = f.forest HAVING count(*) = 1;
+
+	SELECT string_agg(format('%s AS %I', coalesce(e.sql, 'NULL::text' || e.suffix), e.field), ', ')
+	INTO expressions
+	FROM (
+		SELECT n.field, CASE n.field WHEN 'alias' THEN '[]' ELSE '' END AS suffix,
+			CASE n.field WHEN 'alias' THEN
+				string_agg(sync_expression_all(m.col, m.pattern, m.replacement), ' || ' ORDER BY m.ordinal)
+			ELSE
+				'coalesce(' || string_agg(sync_expression(m.col, m.pattern, m.replacement), ', ' ORDER BY m.ordinal) || ')'
+			END AS sql
+		FROM unnest('{address,native,installation,name,enabled,alias}'::text[]) AS n (field)
+		LEFT JOIN sync_mapping m ON m.field = n.field
+		GROUP BY n.field
+	) e;
+
+	EXECUTE format($sql$
+	CREATE TEMP TABLE sync_target ON COMMIT DROP AS
+	WITH raw AS MATERIALIZED (SELECT anchor, %s FROM sync_staging),
+	place AS (
+		SELECT DISTINCT ON (installation) installation, native_domain FROM installation
+		WHERE forest = %L ORDER BY installation, site = %L DESC, site),
+	folded AS MATERIALIZED (
+		SELECT r.anchor, fold_address(r.address) AS address,
+			coalesce(r.installation, %L) AS wanted, p.installation, p.native_domain,
+			fold_address(replace(r.native, '${installation.domain}', p.native_domain)) AS native,
+			r.name, sync_enabled(r.enabled) AS enabled, r.enabled AS enabled_value, r.alias
+		FROM raw r LEFT JOIN place p ON p.installation = coalesce(r.installation, %L)
+		WHERE r.address IS NOT NULL)
+	SELECT anchor, address COLLATE "C" AS address,
+		CASE WHEN installation IS NOT NULL THEN native COLLATE "C" END AS native,
+		installation, name, coalesce(enabled, false) AS enabled,
+		CASE WHEN enabled IS NULL THEN enabled_value END AS enabled_unknown,
+		alias, NULL::text[] COLLATE "C" AS aliases,
+		CASE WHEN NOT sync_is_address(address) THEN
+			format('address: %%s is not an address local@domain', left(address, 100))
+		WHEN wanted IS NOT NULL AND installation IS NULL THEN
+			format('installation: %%s is not an installation of this forest', left(wanted, 100))
+		WHEN installation IS NOT NULL AND native IS NULL THEN
+			format('native: installation %%s is given, but no native address', installation)
+		WHEN installation IS NOT NULL AND NOT sync_is_address(native) THEN
+			format('native: %%s is not an address local@domain', left(native, 100))
+		WHEN installation IS NOT NULL AND split_part(native, '@', 2) <> native_domain THEN
+			format('native: %%s is not in %%s, the domain of installation %%s', left(native, 100), native_domain, installation)
+		END AS problem
+	FROM folded
+	$sql$, expressions, f.forest, f.site, only_installation, only_installation);
+	PERFORM sync_map_unique(f, 'address');
+	PERFORM sync_map_unique(f, 'native');
+	PERFORM sync_map_aliases(f);
+END $$;
+
+-- Of several entries with the same address (or native address) the person who exists for longest
+-- keeps it, then the one with the lowest anchor, so that the order of import does not matter.
+CREATE FUNCTION sync_map_unique(f forest, field text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
+	EXECUTE format($sql$
+	WITH twice AS MATERIALIZED (
+		SELECT %1$I AS value FROM sync_target WHERE problem IS NULL AND %1$I IS NOT NULL
+		GROUP BY %1$I HAVING count(*) > 1),
+	ranked AS MATERIALIZED (
+		SELECT t.anchor, first_value(t.anchor) OVER (PARTITION BY t.%1$I
+			ORDER BY p.created_at NULLS LAST, t.anchor COLLATE "C") AS winner
+		FROM sync_target t JOIN twice d ON d.value = t.%1$I
+		LEFT JOIN person p ON p.site = %2$L AND p.forest = %3$L AND p.anchor = t.anchor AND p.state = 'active'
+		WHERE t.problem IS NULL)
+	UPDATE sync_target t
+	SET problem = format('%1$s: %%s is that of %%s', t.%1$I, r.winner)
+	FROM ranked r WHERE r.anchor = t.anchor AND r.winner <> r.anchor
+	$sql$, field, f.site, f.forest);
+END $$;
+
+-- Fills sync_target.aliases, sorted; sync_alias lists what became of each value.
+CREATE FUNCTION sync_map_aliases(f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
+	CREATE TEMP TABLE sync_alias ON COMMIT DROP AS
+	WITH wanted AS MATERIALIZED (
+		SELECT DISTINCT t.anchor, fold_address(v) AS address
+		FROM sync_target t CROSS JOIN unnest(t.alias) AS u (v)
+		WHERE t.problem IS NULL AND v <> '' AND fold_address(v) <> t.address),
+	ranked AS (
+		SELECT w.anchor, w.address, o.anchor AS owner, first_value(w.anchor) OVER (
+			PARTITION BY w.address ORDER BY p.created_at NULLS LAST, w.anchor COLLATE "C") AS winner
+		FROM wanted w
+		LEFT JOIN sync_target o ON o.address = w.address AND o.problem IS NULL
+		LEFT JOIN person p ON p.site = f.site AND p.forest = f.forest AND p.anchor = w.anchor)
+	SELECT anchor, address, CASE
+		WHEN NOT sync_is_address(address) THEN
+			format('%s is not an address local@domain', left(address, 100))
+		WHEN owner IS NOT NULL THEN format('%s is the address of %s', address, owner)
+		WHEN winner <> anchor THEN format('%s is an alias of %s', address, winner)
+		END AS problem
+	FROM ranked;
+
+	UPDATE sync_target t SET aliases = a.addresses
+	FROM (SELECT anchor, array_agg(address ORDER BY address) AS addresses
+		FROM sync_alias WHERE problem IS NULL GROUP BY anchor) a
+	WHERE a.anchor = t.anchor;
+END $$;
+
+-- sync_target and person to sync_change: only what differs.
+CREATE FUNCTION sync_compare(f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+SET enable_nestloop = off
+AS $$
+BEGIN
+	CREATE TEMP TABLE sync_change ON COMMIT DROP AS
+	SELECT coalesce(t.anchor, p.anchor) AS anchor,
+		CASE WHEN t.anchor IS NULL THEN 'remove'
+		WHEN p.anchor IS NULL OR p.state <> 'active' THEN 'add'
+		WHEN p.enabled AND NOT t.enabled THEN 'disable'
+		ELSE 'change' END AS action,
+		p.state IS NOT DISTINCT FROM 'active' AS was_active
+	FROM (SELECT * FROM sync_target WHERE problem IS NULL) t
+	FULL JOIN (
+		SELECT q.*, a.addresses AS aliases FROM person q
+		LEFT JOIN (SELECT anchor, array_agg(address ORDER BY address COLLATE "C") AS addresses
+			FROM alias WHERE site = f.site AND forest = f.forest GROUP BY anchor) a ON a.anchor = q.anchor
+		WHERE q.site = f.site AND q.forest = f.forest
+	) p ON p.anchor = t.anchor
+	WHERE CASE WHEN t.anchor IS NULL THEN p.state = 'active'
+		ELSE p.state IS DISTINCT FROM 'active' OR p.address IS DISTINCT FROM t.address
+		OR p.native IS DISTINCT FROM t.native OR p.installation IS DISTINCT FROM t.installation
+		OR p.name IS DISTINCT FROM t.name OR p.enabled IS DISTINCT FROM t.enabled
+		OR p.aliases IS DISTINCT FROM t.aliases END;
+END $$;
+
+-- sync_refusal: every refusal that this answer gives rise to.
+CREATE FUNCTION sync_refuse(f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
+	CREATE TEMP TABLE sync_refusal ON COMMIT DROP AS
+	SELECT DISTINCT r.anchor, split_part(r.text, ': ', 1) AS field,
+		substr(r.text, strpos(r.text, ': ') + 2) AS reason
+	FROM (
+		SELECT s.anchor, v AS text FROM sync_staging s CROSS JOIN unnest(s.refused) AS u (v)
+		WHERE s.refused IS NOT NULL
+		UNION ALL
+		SELECT anchor, problem FROM sync_target WHERE problem IS NOT NULL
+		UNION ALL
+		SELECT anchor, 'alias: ' || problem FROM sync_alias WHERE problem IS NOT NULL
+		UNION ALL
+		SELECT anchor, format('enabled: %s is neither yes nor no: not enabled', left(enabled_unknown, 100))
+		FROM sync_target WHERE problem IS NULL AND enabled_unknown IS NOT NULL
+		UNION ALL
+		SELECT t.anchor, format('address: %s: the domain is not granted to this forest: not routed', t.address)
+		FROM sync_target t LEFT JOIN email_domain d
+			ON d.site = f.site AND d.forest = f.forest AND d.domain = split_part(t.address, '@', 2)
+		WHERE t.problem IS NULL AND d.domain IS NULL
+		UNION ALL
+		SELECT a.anchor, format('alias: %s: the domain is not granted to this forest: not routed', a.address)
+		FROM sync_alias a LEFT JOIN email_domain d
+			ON d.site = f.site AND d.forest = f.forest AND d.domain = split_part(a.address, '@', 2)
+		WHERE a.problem IS NULL AND d.domain IS NULL
+	) r;
+END $$;
+
+-- Why this difference may not be applied now; NULL: it may. Removals that the operator has dropped
+-- leave the difference here.
+CREATE FUNCTION sync_guard(f forest, OUT reason text, OUT kept bigint)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off
+AS $$
+DECLARE
+	people bigint;
+	lost bigint;
+	remain bigint;
+	decided text;
+	undecided bigint;
+BEGIN
+	kept := 0;
+	SELECT count(*) INTO people FROM person
+	WHERE site = f.site AND forest = f.forest AND state = 'active';
+	SELECT r.state INTO decided FROM sync_state s JOIN sync_run r ON r.id = s.decided_run
+	WHERE s.site = f.site AND s.forest = f.forest;
+	SELECT count(*) INTO undecided FROM sync_change c
+	WHERE c.action IN ('remove', 'disable') AND NOT EXISTS (
+		SELECT FROM sync_state s JOIN sync_difference d ON d.run = s.decided_run
+		WHERE s.site = f.site AND s.forest = f.forest AND d.anchor = c.anchor AND d.action = c.action);
+	SELECT count(*) FILTER (WHERE action IN ('remove', 'disable')),
+		people + count(*) FILTER (WHERE action = 'add') - count(*) FILTER (WHERE action = 'remove')
+	INTO lost, remain FROM sync_change;
+
+	IF decided = 'dropped' AND undecided = 0 AND lost > 0 THEN
+		DELETE FROM sync_change WHERE action IN ('remove', 'disable');
+		kept := lost;
+	ELSIF decided = 'released' AND undecided = 0 THEN
+		RETURN;
+	ELSIF people > 0 AND remain = 0 THEN
+		reason := format('would leave nobody of %s people', people);
+	ELSIF lost > f.guard_count AND lost * 100 > f.guard_percent * people THEN
+		reason := format('would remove or disable %s of %s people; the guard allows %s or %s %%',
+			lost, people, f.guard_count, f.guard_percent);
+	END IF;
+END $$;
+
+CREATE FUNCTION sync_apply(f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
+	UPDATE person p SET state = 'deleted', changed_at = now()
+	FROM sync_change c
+	WHERE c.action = 'remove' AND p.site = f.site AND p.forest = f.forest AND p.anchor = c.anchor;
+
+	INSERT INTO person AS p (site, forest, anchor, address, native, installation, name, enabled, state)
+	SELECT f.site, f.forest, t.anchor, t.address, t.native, t.installation, t.name, t.enabled, 'active'
+	FROM sync_change c JOIN sync_target t ON t.anchor = c.anchor
+	WHERE c.action <> 'remove'
+	ON CONFLICT (site, forest, anchor) DO UPDATE SET
+		address = excluded.address, native = excluded.native, installation = excluded.installation,
+		name = excluded.name, enabled = excluded.enabled, state = 'active', changed_at = now();
+
+	DELETE FROM alias a USING sync_change c JOIN sync_target t ON t.anchor = c.anchor
+	WHERE c.action <> 'remove' AND a.site = f.site AND a.forest = f.forest AND a.anchor = c.anchor
+		AND a.address <> ALL (coalesce(t.aliases, '{}'));
+	INSERT INTO alias (site, forest, anchor, address)
+	SELECT f.site, f.forest, t.anchor, v
+	FROM sync_change c JOIN sync_target t ON t.anchor = c.anchor CROSS JOIN unnest(t.aliases) AS u (v)
+	WHERE c.action <> 'remove'
+	ON CONFLICT DO NOTHING;
+END $$;
+
+-- Writes down the difference of a run, refusals that are new included.
+CREATE FUNCTION sync_record(number bigint, f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
+	INSERT INTO sync_difference (run, anchor, action, before, after, reason)
+	SELECT number, c.anchor, c.action,
+		CASE WHEN c.was_active THEN jsonb_build_object('address', p.address, 'native', p.native,
+			'installation', p.installation, 'name', p.name, 'enabled', p.enabled,
+			'aliases', (SELECT jsonb_agg(a.address ORDER BY a.address) FROM alias a
+				WHERE a.site = f.site AND a.forest = f.forest AND a.anchor = c.anchor)) END,
+		CASE WHEN c.action <> 'remove' THEN jsonb_build_object('address', t.address, 'native', t.native,
+			'installation', t.installation, 'name', t.name, 'enabled', t.enabled,
+			'aliases', to_jsonb(t.aliases)) END,
+		CASE WHEN c.action = 'remove' THEN coalesce(t.problem, CASE WHEN s.anchor IS NULL
+			THEN 'no longer in the directory' ELSE 'no longer has an address' END)
+		WHEN c.action = 'add' AND p.anchor IS NOT NULL THEN 'returned' END
+	FROM sync_change c
+	LEFT JOIN sync_target t ON t.anchor = c.anchor
+	LEFT JOIN sync_staging s ON s.anchor = c.anchor
+	LEFT JOIN person p ON p.site = f.site AND p.forest = f.forest AND p.anchor = c.anchor;
+
+	INSERT INTO sync_difference (run, anchor, action, reason)
+	SELECT number, n.anchor, 'refuse', n.field || ': ' || n.reason
+	FROM sync_refusal n
+	WHERE NOT EXISTS (SELECT FROM sync_refused r WHERE r.site = f.site AND r.forest = f.forest
+		AND r.anchor = n.anchor AND r.field = n.field AND r.reason = n.reason);
+END $$;
+
+CREATE FUNCTION sync_apply_refusals(f forest) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+DECLARE
+	gone bigint;
+	fresh bigint;
+BEGIN
+	DELETE FROM sync_refused r WHERE r.site = f.site AND r.forest = f.forest
+	AND NOT EXISTS (SELECT FROM sync_refusal n
+		WHERE n.anchor = r.anchor AND n.field = r.field AND n.reason = r.reason);
+	GET DIAGNOSTICS gone = ROW_COUNT;
+	INSERT INTO sync_refused (site, forest, anchor, field, reason)
+	SELECT f.site, f.forest, n.anchor, n.field, n.reason FROM sync_refusal n
+	WHERE NOT EXISTS (SELECT FROM sync_refused r WHERE r.site = f.site AND r.forest = f.forest
+		AND r.anchor = n.anchor AND r.field = n.field AND r.reason = n.reason);
+	GET DIAGNOSTICS fresh = ROW_COUNT;
+	RETURN gone + fresh;
+END $$;
+
+-- Ends a run whose whole answer is in staging. Returns the run as it ended.
+CREATE FUNCTION sync_finish(number bigint) RETURNS sync_run
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+DECLARE
+	f forest%ROWTYPE;
+	r sync_run%ROWTYPE;
+	first_import boolean;
+BEGIN
+	SELECT * INTO STRICT r FROM sync_run WHERE id = number AND state = 'running' FOR UPDATE;
+	SELECT t.* INTO STRICT f FROM forest t WHERE t.site = r.site AND t.forest = r.forest;
+	SELECT NOT EXISTS (SELECT FROM person WHERE site = f.site AND forest = f.forest) INTO first_import;
+	PERFORM sync_distinct_staging();
+	SELECT count(*) INTO r.read FROM sync_staging;
+	IF r.read = 0 AND EXISTS (SELECT FROM person
+		WHERE site = f.site AND forest = f.forest AND state = 'active') THEN
+		RETURN sync_fail(number, 'the directory answered with no entries: everybody is kept', true);
+	END IF;
+
+	PERFORM sync_map(f);
+	PERFORM sync_compare(f);
+	PERFORM sync_refuse(f);
+	SELECT g.reason, g.kept INTO r.error, r.kept FROM sync_guard(f) g;
+	SELECT r.read - count(*) INTO r.skipped FROM sync_target;
+	SELECT count(*) INTO r.refused FROM sync_refusal;
+	SELECT count(*) FILTER (WHERE action = 'add'), count(*) FILTER (WHERE action = 'change'),
+		count(*) FILTER (WHERE action = 'remove'), count(*) FILTER (WHERE action = 'disable')
+	INTO r.added, r.changed, r.removed, r.disabled FROM sync_change;
+
+	IF r.kind = 'dry-run' THEN
+		PERFORM sync_record(number, f);
+		r.state := 'previewed';
+	ELSIF r.error IS NOT NULL THEN
+		r.difference := sync_hold(number, f);
+		r.state := 'held';
+	ELSE
+		r.state := sync_commit(r, f, first_import);
+	END IF;
+	RETURN sync_end(r);
+END $$;
+
+-- An entry that a changing directory gave twice counts once, as given last.
+CREATE FUNCTION sync_distinct_staging() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM sync_staging GROUP BY anchor HAVING count(*) > 1) THEN
+		DELETE FROM sync_staging s USING (SELECT anchor, max(ctid) AS last FROM sync_staging
+			GROUP BY anchor HAVING count(*) > 1) d
+		WHERE d.anchor = s.anchor AND s.ctid <> d.last;
+	END IF;
+END $$;
+
+-- A difference that is held already is not written down again.
+CREATE FUNCTION sync_hold(number bigint, f forest) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	hash bigint;
+BEGIN
+	SELECT coalesce(sum(hashtextextended(c.anchor || ' ' || c.action || ' ' || coalesce(t::text, ''), 0) >> 8), 0)
+		% 4611686018427387904
+	INTO hash FROM sync_change c LEFT JOIN sync_target t ON t.anchor = c.anchor;
+	IF EXISTS (SELECT FROM sync_state s JOIN sync_run h ON h.id = s.held_run
+		WHERE s.site = f.site AND s.forest = f.forest AND h.difference = hash) THEN
+		RETURN hash;
+	END IF;
+	PERFORM sync_record(number, f);
+	UPDATE sync_state SET held_run = number WHERE site = f.site AND forest = f.forest;
+	RETURN hash;
+END $$;
+
+-- Applies the difference; returns the state that the run ends in.
+CREATE FUNCTION sync_commit(r sync_run, f forest, first_import boolean) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	changes boolean := EXISTS (SELECT FROM sync_change);
+	refusals bigint;
+BEGIN
+	IF NOT first_import THEN
+		PERFORM sync_record(r.id, f);
+	END IF;
+	IF changes THEN
+		PERFORM sync_apply(f);
+	END IF;
+	refusals := sync_apply_refusals(f);
+	-- A decision is over with the run that uses it, but people stay kept while they are missing.
+	UPDATE sync_state s SET held_run = NULL, decided_run = CASE WHEN r.kept > 0 THEN s.decided_run END
+	WHERE s.site = f.site AND s.forest = f.forest;
+	RETURN CASE WHEN changes OR refusals > 0 THEN 'applied' ELSE 'unchanged' END;
+END $$;
+
+-- Writes the end of a run down, sets the time of the next and gives the lease back.
+CREATE FUNCTION sync_end(r sync_run) RETURNS sync_run
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+BEGIN
+	r.finished := clock_timestamp();
+	UPDATE sync_run t SET state = r.state, finished = r.finished, read = r.read, skipped = r.skipped,
+		added = r.added, changed = r.changed, removed = r.removed, disabled = r.disabled,
+		kept = r.kept, refused = r.refused, difference = r.difference, error = r.error
+	WHERE t.id = r.id;
+	IF r.kind = 'full' THEN
+		UPDATE sync_state s SET
+			last_good = CASE WHEN r.state IN ('applied', 'unchanged') THEN r.finished ELSE s.last_good END,
+			failures = 0,
+			next_run = r.finished + f.sync_interval * (0.9 + 0.2 * random())
+		FROM forest f
+		WHERE s.site = r.site AND s.forest = r.forest AND f.site = r.site AND f.forest = r.forest;
+	END IF;
+	PERFORM sync_drop_temporary(), pg_advisory_unlock(hashtextextended('forest:' || r.forest, 0));
+	RETURN r;
+END $$;
+
+-- Ends a run without touching anybody. What may pass by itself is tried again after 10 s, 20 s, 40 s
+-- and so on up to the interval of the forest; what will not, after the interval, so that a wrong
+-- password does not lock the account.
+CREATE FUNCTION sync_fail(number bigint, message text, is_permanent boolean) RETURNS sync_run
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	r sync_run%ROWTYPE;
+BEGIN
+	SELECT * INTO STRICT r FROM sync_run WHERE id = number AND state = 'running' FOR UPDATE;
+	r.state := 'failed';
+	r.error := message;
+	SELECT count(*) INTO r.read FROM sync_staging;
+	r := sync_end(r);
+	IF r.kind = 'full' THEN
+		UPDATE sync_state s SET failures = s.failures + 1,
+			next_run = now() + CASE WHEN is_permanent THEN f.sync_interval
+			ELSE least(f.sync_interval, interval '10 seconds' * power(2, least(s.failures, 20))) END
+				* (0.9 + 0.2 * random())
+		FROM forest f
+		WHERE s.site = r.site AND s.forest = r.forest AND f.site = r.site AND f.forest = r.forest;
+	END IF;
+	RETURN r;
+END $$;
+
+CREATE FUNCTION sync_drop_temporary() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET client_min_messages = warning
+AS $$
+BEGIN
+	DROP TABLE IF EXISTS pg_temp.sync_staging, pg_temp.sync_mapping, pg_temp.sync_target,
+		pg_temp.sync_alias, pg_temp.sync_change, pg_temp.sync_refusal;
+END $$;
+
+-- Operators -------------------------------------------------------------------------------------
+
+-- Asks the directory daemon for a run now. Returns the number of the newest run so far: the run asked
+-- for has a higher one. The request waits in the database when no daemon is listening.
+CREATE FUNCTION forest_sync(forest text, dry_run boolean DEFAULT false) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	f forest%ROWTYPE := sync_forest(forest_sync.forest);
+BEGIN
+	INSERT INTO sync_state AS s (site, forest, wants_full, wants_dry_run)
+	VALUES (f.site, f.forest, NOT forest_sync.dry_run, forest_sync.dry_run)
+	ON CONFLICT ON CONSTRAINT sync_state_pkey DO UPDATE SET
+		wants_full = s.wants_full OR excluded.wants_full,
+		wants_dry_run = s.wants_dry_run OR excluded.wants_dry_run;
+	PERFORM pg_notify('hedgerow_sync', f.forest || CASE WHEN forest_sync.dry_run THEN ' dry-run' ELSE '' END);
+	RETURN coalesce((SELECT max(r.id) FROM sync_run r WHERE r.site = f.site AND r.forest = f.forest), 0);
+END $$;
+
+CREATE FUNCTION sync_decide(forest_name text, decision text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	f forest%ROWTYPE := sync_forest(forest_name);
+	held bigint;
+BEGIN
+	SELECT s.held_run INTO held FROM sync_state s
+	WHERE s.site = f.site AND s.forest = f.forest FOR UPDATE;
+	IF held IS NULL THEN
+		PERFORM refuse(format('forest "%s" has no held run', forest_name),
+			'see hedgerow.sync_runs: how its runs ended');
+	END IF;
+	UPDATE sync_run SET state = decision WHERE id = held;
+	UPDATE sync_state SET held_run = NULL, decided_run = held
+	WHERE site = f.site AND forest = f.forest;
+	RETURN forest_sync(f.forest);
+END $$;
+
+-- Decides on the held run of a forest. Released: the next run applies its difference, or a smaller one.
+-- Dropped: the people whom it would have removed or disabled stay until the directory has them again
+-- or loses others too. Both ask for a run at once.
+CREATE FUNCTION release_run(forest text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$ SELECT sync_decide($1, 'released') $$;
+
+CREATE FUNCTION drop_run(forest text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$ SELECT sync_decide($1, 'dropped') $$;
+
+CREATE VIEW sync_runs AS
+	SELECT id AS run, forest, kind, state, started, finished - started AS took, read, skipped, added,
+		changed, removed, disabled, kept, refused, error, node
+	FROM sync_run ORDER BY id DESC;
+COMMENT ON VIEW sync_runs IS 'The runs of the directory daemon, newest first';
+
+CREATE VIEW sync_differences AS
+	SELECT d.run, r.forest, r.state, d.anchor, d.action, coalesce(d.after, d.before) ->> 'address' AS address,
+		d.before, d.after, d.reason
+	FROM sync_difference d JOIN sync_run r ON r.id = d.run
+	ORDER BY d.run DESC, d.action, d.anchor;
+COMMENT ON VIEW sync_differences IS 'What each run changed, would change (dry run) or is held for';
+
+CREATE VIEW sync_refusals AS
+	SELECT forest, anchor, field, reason, since FROM sync_refused ORDER BY forest, anchor, field;
+COMMENT ON VIEW sync_refusals IS 'Directory values and entries that are not published now, and why';
+
+CREATE VIEW sync_status AS
+	SELECT f.forest, f.kind, last.state, last.started AS last_run, s.last_good, now() - s.last_good AS lag,
+		CASE WHEN last.state = 'running' THEN NULL ELSE coalesce(s.next_run, now()) END AS next_run,
+		s.held_run, s.failures, last.error,
+		(SELECT count(*) FROM person p WHERE p.site = f.site AND p.forest = f.forest AND p.state = 'active') AS people,
+		(SELECT count(*) FROM sync_refused x WHERE x.site = f.site AND x.forest = f.forest) AS refused
+	FROM forest f
+	LEFT JOIN sync_state s ON s.site = f.site AND s.forest = f.forest
+	LEFT JOIN LATERAL (SELECT * FROM sync_run r WHERE r.site = f.site AND r.forest = f.forest
+		AND r.kind = 'full' ORDER BY r.id DESC LIMIT 1) last ON true
+	WHERE f.site = local_site()
+	ORDER BY 1;
+COMMENT ON VIEW sync_status IS 'Each forest of this site: its last run, its next, and what waits for a decision';
+
+-- Rights ----------------------------------------------------------------------------------------
+
+REVOKE ALL ON FUNCTION default_mapping, forest_sync, release_run, drop_run, sync_decide, sync_forest,
+	sync_plan, sync_begin, sync_finish, sync_fail, sync_end, sync_prune, sync_map, sync_map_unique,
+	sync_map_aliases, sync_compare, sync_refuse, sync_guard, sync_apply, sync_apply_refusals,
+	sync_record, sync_hold, sync_commit, sync_distinct_staging, sync_drop_temporary, fold_address,
+	sync_is_address, sync_expression, sync_expression_all, sync_enabled, forest_gets_mapping,
+	forest_is_due, forest_forgets_sync FROM PUBLIC;
+DO $$ BEGIN
+	EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO hedgerow_directory', current_database());
+END $$;
+GRANT SELECT, INSERT, UPDATE ON sync_state TO hedgerow_directory;
+GRANT SELECT, INSERT, DELETE ON sync_refused TO hedgerow_directory;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sync_run, sync_difference TO hedgerow_directory;
+GRANT EXECUTE ON FUNCTION sync_plan, sync_begin, sync_finish, sync_fail, sync_end, sync_prune, sync_map,
+	sync_map_unique, sync_map_aliases, sync_compare, sync_refuse, sync_guard, sync_apply,
+	sync_apply_refusals, sync_record, sync_hold, sync_commit, sync_distinct_staging,
+	sync_drop_temporary, sync_forest, fold_address, sync_is_address, sync_expression,
+	sync_expression_all, sync_enabled TO hedgerow_directory;
+GRANT EXECUTE ON FUNCTION default_mapping, forest_sync, release_run, drop_run TO hedgerow_operator;
+GRANT SELECT ON sync_runs, sync_differences, sync_refusals, sync_status
+	TO hedgerow_operator, hedgerow_reader, hedgerow_directory;
