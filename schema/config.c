@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema/config.h"
+
+enum { TEXTS_MAX = 8, NUMBERS_MAX = 3, MORE_MAX = 256 };
+
+static const struct pg_statement load_statement = {
+	"config_load", "SELECT kind, texts, numbers, more FROM hedgerow.gateway_config()"
+};
+enum { KIND, TEXTS, NUMBERS, MORE };
+
+/* One row of the answer, whatever its kind. */
+struct row {
+	struct slice texts[TEXTS_MAX];
+	int64_t numbers[NUMBERS_MAX];
+	struct slice more[MORE_MAX];
+	size_t more_count;
+};
+
+static char *text_dup(struct slice text)
+{
+	return text.data ? mem_dup(text.data, text.len) : NULL;
+}
+
+static char **list_dup(const struct slice *items, size_t n)
+{
+	char **list = mem_array(char *, n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		list[i] = text_dup(items[i]);
+	return list;
+}
+
+/* `numbers` are message_expiry, is_local and the number of endpoints in `more`; keys follow them.
+ */
+static void fill_site(void *target, const struct row *row)
+{
+	struct config_site *site = target;
+	size_t endpoints = (size_t)row->numbers[2];
+
+	if (endpoints > row->more_count)
+		endpoints = row->more_count;
+	site->name = text_dup(row->texts[0]);
+	site->message_expiry_ms = row->numbers[0];
+	site->is_local = row->numbers[1] != 0;
+	site->endpoints = list_dup(row->more, endpoints);
+	site->public_keys = list_dup(row->more + endpoints, row->more_count - endpoints);
+}
+
+static void fill_link(void *target, const struct row *row)
+{
+	struct config_link *link = target;
+
+	link->site = text_dup(row->texts[0]);
+	link->peer = text_dup(row->texts[1]);
+	link->dialer = text_dup(row->texts[2]);
+	link->cost = (int32_t)row->numbers[0];
+}
+
+static void fill_installation(void *target, const struct row *row)
+{
+	struct config_installation *installation = target;
+
+	installation->name = text_dup(row->texts[0]);
+	installation->site = text_dup(row->texts[1]);
+	installation->forest = text_dup(row->texts[2]);
+	installation->software = text_dup(row->texts[3]);
+	installation->native_domain = text_dup(row->texts[4]);
+	installation->host = text_dup(row->texts[5]);
+	installation->secret = text_dup(row->texts[6]);
+	installation->ca = text_dup(row->texts[7]);
+	installation->port = (int32_t)row->numbers[0];
+	installation->tls = row->numbers[1] != 0;
+}
+
+static void fill_domain(void *target, const struct row *row)
+{
+	struct config_domain *domain = target;
+
+	domain->name = text_dup(row->texts[0]);
+}
+
+static void fill_rule(void *target, const struct row *row)
+{
+	struct config_rule *rule = target;
+
+	rule->from = text_dup(row->texts[0]);
+	rule->to = text_dup(row->texts[1]);
+	rule->kind = text_dup(row->texts[2]);
+	rule->allow = slice_is(row->texts[3], "allow");
+	rule->reason = text_dup(row->texts[4]);
+	rule->priority = (int32_t)row->numbers[0];
+}
+
+/* The kinds of rows that are arrays in struct config. */
+#define PLACE(field, count_field, type, fill_fn)                                     \
+	{                                                                            \
+		.array = offsetof(struct config, field),                             \
+		.count = offsetof(struct config, count_field), .size = sizeof(type), \
+		.fill = (fill_fn)                                                    \
+	}
+static const struct place {
+	const char *kind;
+	struct {
+		size_t array, count, size;
+		void (*fill)(void *target, const struct row *row);
+	} to;
+} places[] = {
+	{ "site", PLACE(sites, site_count, struct config_site, fill_site) },
+	{ "link", PLACE(links, link_count, struct config_link, fill_link) },
+	{ "installation",
+	  PLACE(installations, installation_count, struct config_installation, fill_installation) },
+	{ "domain", PLACE(domains, domain_count, struct config_domain, fill_domain) },
+	{ "rule", PLACE(rules, rule_count, struct config_rule, fill_rule) },
+};
+
+static const struct place *find_place(struct slice kind)
+{
+	for (size_t i = 0; i < countof(places); i++)
+		if (slice_is(kind, places[i].kind))
+			return &places[i];
+	return NULL;
+}
+
+static void read_row(const PGresult *result, int at, struct row *row)
+{
+	pg_texts(result, at, TEXTS, row->texts, TEXTS_MAX);
+	pg_bigints(result, at, NUMBERS, row->numbers, NUMBERS_MAX);
+	row->more_count = pg_texts(result, at, MORE, row->more, MORE_MAX);
+	if (row->more_count > MORE_MAX)
+		row->more_count = MORE_MAX;
+}
+
+/* Makes each array as long as its kind has rows, and sets the counts back to 0. */
+static void make_room(struct config *config, const PGresult *result)
+{
+	for (size_t i = 0; i < countof(places); i++) {
+		size_t n = 0;
+
+		for (int at = 0; at < PQntuples(result); at++)
+			n += slice_is(pg_text(result, at, KIND), places[i].kind);
+		*(void **)((char *)config + places[i].to.array) =
+			mem_array_alloc(n + 1, places[i].to.size);
+	}
+}
+
+static struct config *read_config(const PGresult *result)
+{
+	struct config *config = mem_new(struct config);
+
+	make_room(config, result);
+	for (int at = 0; at < PQntuples(result); at++) {
+		struct slice kind = pg_text(result, at, KIND);
+		const struct place *place = find_place(kind);
+		struct row row = { 0 };
+
+		read_row(result, at, &row);
+		if (place) {
+			char *array = *(char **)((char *)config + place->to.array);
+			size_t *count = (size_t *)((char *)config + place->to.count);
+
+			place->to.fill(array + *count * place->to.size, &row);
+			(*count)++;
+		} else if (slice_is(kind, "local")) {
+			config->local_site = text_dup(row.texts[0]);
+		}
+	}
+	return config;
+}
+
+struct load {
+	config_fn *fn;
+	void *arg;
+};
+
+static void loaded(void *arg, enum hr_status status, const PGresult *result,
+		   const struct hr_err *err)
+{
+	struct load load = *(struct load *)arg;
+	struct hr_err missing;
+
+	free(arg);
+	if (status != HR_OK) {
+		load.fn(load.arg, status, NULL, err);
+		return;
+	}
+	scoped(config) config = read_config(result);
+
+	if (!config->local_site) {
+		status = err_set(&missing, HR_FAIL,
+				 "the database has no site yet: hedgerow site init NAME");
+		load.fn(load.arg, status, NULL, &missing);
+		return;
+	}
+	load.fn(load.arg, HR_OK, give(config), err);
+}
+
+void config_load(struct pg *pg, config_fn *fn, void *arg)
+{
+	struct load *load = mem_new(struct load);
+
+	*load = (struct load){ fn, arg };
+	pg_send(pg, &load_statement, NULL, loaded, load);
+}
+
+static void list_free(char **list)
+{
+	for (char **at = list; at && *at; at++)
+		free(*at);
+	free(list);
+}
+
+static void sites_free(struct config *config)
+{
+	for (size_t i = 0; i < config->site_count; i++) {
+		free(config->sites[i].name);
+		list_free(config->sites[i].endpoints);
+		list_free(config->sites[i].public_keys);
+	}
+	free(config->sites);
+}
+
+static void links_free(struct config *config)
+{
+	for (size_t i = 0; i < config->link_count; i++) {
+		free(config->links[i].site);
+		free(config->links[i].peer);
+		free(config->links[i].dialer);
+	}
+	free(config->links);
+}
+
+static void installations_free(struct config *config)
+{
+	for (size_t i = 0; i < config->installation_count; i++) {
+		struct config_installation *installation = &config->installations[i];
+
+		free(installation->name);
+		free(installation->site);
+		free(installation->forest);
+		free(installation->software);
+		free(installation->native_domain);
+		free(installation->host);
+		free(installation->secret);
+		free(installation->ca);
+	}
+	free(config->installations);
+}
+
+static void rules_free(struct config *config)
+{
+	for (size_t i = 0; i < config->rule_count; i++) {
+		free(config->rules[i].from);
+		free(config->rules[i].to);
+		free(config->rules[i].kind);
+		free(config->rules[i].reason);
+	}
+	free(config->rules);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	sites_free(config);
+	links_free(config);
+	installations_free(config);
+	for (size_t i = 0; i < config->domain_count; i++)
+		free(config->domains[i].name);
+	free(config->domains);
+	rules_free(config);
+	free(config->local_site);
+	free(config);
+}

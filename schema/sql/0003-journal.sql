@@ -1,0 +1,317 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The journal: an append-only log for each destination. Invariants:
+--   * seq is contiguous in a queue: taken by UPDATE queue SET head = head + n in the transaction
+--     that inserts.
+--   * acked never goes back and never passes head.
+--   * A batch of a node is committed once: node.last_batch is moved by the same transaction.
+--   * What came from a site moves that site's resume position in the same transaction.
+--   * A partition is dropped only when it takes no more rows and every queue is past those in it.
+-- Lock order: advisory lock of the parts, node, queues by id, resume positions.
+
+INSERT INTO hedgerow.setting (name, value, kind, meaning) VALUES
+	('journal_rotate_after', '10 minutes', 'interval', 'a journal partition older than this is closed'),
+	('journal_rotate_size', '1 GB', 'bytes', 'a journal partition larger than this is closed'),
+	('journal_retain', '1 hour', 'interval', 'a closed partition is kept at least this long');
+
+-- Small and updated with every batch: room for HOT updates, and vacuum when it is still cheap
+CREATE TABLE hedgerow.queue (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name text NOT NULL UNIQUE,
+	head bigint NOT NULL DEFAULT 0,
+	acked bigint NOT NULL DEFAULT 0,
+	incarnation uuid NOT NULL DEFAULT gen_random_uuid(),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CHECK (acked >= 0 AND acked <= head)
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+	autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE hedgerow.node (
+	node text PRIMARY KEY,
+	last_batch bigint NOT NULL DEFAULT 0,
+	started_at timestamptz NOT NULL DEFAULT now(),
+	seen_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+	autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE hedgerow.resume_position (
+	site text PRIMARY KEY,
+	incarnation uuid NOT NULL,
+	position bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+	autovacuum_vacuum_cost_delay = 0);
+
+-- Rows are never updated or deleted, so partitions need no vacuum: autovacuum is off, and a
+-- partition is gone long before it would matter for wraparound.
+CREATE TABLE hedgerow.journal (
+	queue bigint NOT NULL,
+	seq bigint NOT NULL,
+	expires timestamptz,
+	part int NOT NULL,
+	sender text NOT NULL,
+	recipient text NOT NULL,
+	envelope bytea NOT NULL
+) PARTITION BY LIST (part);
+
+CREATE TABLE hedgerow.journal_part (
+	part int PRIMARY KEY,
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	closed_at timestamptz -- NULL: the one that takes rows
+);
+CREATE UNIQUE INDEX journal_part_open ON hedgerow.journal_part ((true)) WHERE closed_at IS NULL;
+
+CREATE TABLE hedgerow.dead_letter (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	queue bigint NOT NULL,
+	seq bigint NOT NULL,
+	queue_name text NOT NULL,
+	sender text,
+	recipient text,
+	at timestamptz NOT NULL DEFAULT now(),
+	reason text NOT NULL,
+	envelope bytea NOT NULL,
+	UNIQUE (queue, seq)
+);
+
+-- Held shared by each transaction that appends, exclusively by the one that rotates: so nobody
+-- appends to a partition after it was closed.
+CREATE FUNCTION hedgerow.journal_lock_key() RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 7161110847210741001;
+
+CREATE FUNCTION hedgerow.journal_add_part(number int) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	name text := 'journal_' || number;
+BEGIN
+	-- ATTACH, unlike PARTITION OF, waits for no reader or writer of the journal.
+	EXECUTE format('CREATE TABLE hedgerow.%I (LIKE hedgerow.journal INCLUDING STORAGE,
+		CHECK (part = %s)) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)', name, number);
+	EXECUTE format('CREATE UNIQUE INDEX %I ON hedgerow.%I (queue, seq)', name || '_seq', name);
+	EXECUTE format('ALTER TABLE hedgerow.journal ATTACH PARTITION hedgerow.%I FOR VALUES IN (%s)', name, number);
+	EXECUTE format('ALTER TABLE hedgerow.%I DROP CONSTRAINT %I', name, name || '_part_check');
+	INSERT INTO hedgerow.journal_part (part) VALUES (number);
+END $$;
+
+ALTER TABLE hedgerow.journal ALTER COLUMN envelope SET STORAGE EXTERNAL; -- no time for compression
+SELECT hedgerow.journal_add_part(1);
+
+-- Appends and acknowledges. queues are ascending by id; counts[i] rows go to queues[i]; row r goes
+-- to queues[row_queue[r]] as its row_offset[r]-th, both from 1. acked -1: unchanged.
+-- Returns the seq of the first row of each queue, 0 where there is none; NULL when this batch was
+-- committed before.
+CREATE FUNCTION hedgerow.journal_commit(
+	node text, number bigint,
+	queues bigint[], counts int[], acked bigint[], wake boolean[],
+	row_queue int[], row_offset int[], sender text[], recipient text[], envelope bytea[], expires timestamptz[],
+	origin_site text[], origin_from bigint[], origin_to bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_variable
+DECLARE
+	last bigint;
+	current int;
+	first bigint[] := array_fill(0::bigint, ARRAY[coalesce(cardinality(queues), 0)]);
+	total int := coalesce(cardinality(row_queue), 0);
+	counted int := 0;
+	n int;
+	top bigint;
+BEGIN
+	IF total = 0 AND coalesce(cardinality(origin_site), 0) = 0 THEN
+		-- Acknowledgements only: lost in a crash, they come again.
+		PERFORM set_config('synchronous_commit', 'off', true);
+	END IF;
+	PERFORM pg_advisory_xact_lock_shared(7161110847210741001);
+
+	UPDATE hedgerow.node AS t SET last_batch = number, seen_at = now()
+		WHERE t.node = node AND t.last_batch < number;
+	IF NOT FOUND THEN
+		SELECT t.last_batch INTO last FROM hedgerow.node t WHERE t.node = node;
+		IF last = number THEN
+			RETURN NULL;
+		END IF;
+		RAISE EXCEPTION USING ERRCODE = 'HR002', MESSAGE = CASE
+			WHEN last IS NULL THEN format('node "%s" is not registered', node)
+			ELSE format('node "%s" is at batch %s already, %s comes too late', node, last, number) END;
+	END IF;
+
+	FOR i IN 1 .. coalesce(cardinality(queues), 0) LOOP
+		n := counts[i];
+		IF acked[i] < 0 THEN
+			UPDATE hedgerow.queue AS q SET head = q.head + n
+				WHERE q.id = queues[i] RETURNING q.head INTO top;
+		ELSE
+			UPDATE hedgerow.queue AS q SET head = q.head + n, acked = greatest(q.acked, acked[i])
+				WHERE q.id = queues[i] RETURNING q.head INTO top;
+		END IF;
+		IF top IS NULL THEN
+			RAISE EXCEPTION USING ERRCODE = 'HR003', MESSAGE = format('there is no queue %s', queues[i]);
+		END IF;
+		IF n > 0 THEN
+			first[i] := top - n + 1;
+			counted := counted + n;
+			IF wake[i] THEN
+				PERFORM pg_notify('hedgerow_queue', queues[i]::text);
+			END IF;
+		END IF;
+	END LOOP;
+	IF counted <> total THEN
+		RAISE EXCEPTION USING ERRCODE = 'HR003', MESSAGE = format('%s rows were announced, %s came', counted, total);
+	END IF;
+
+	IF total > 0 THEN
+		SELECT p.part INTO STRICT current FROM hedgerow.journal_part p WHERE p.closed_at IS NULL;
+		INSERT INTO hedgerow.journal (part, queue, seq, expires, sender, recipient, envelope)
+			SELECT current, queues[r.q], first[r.q] + r.o - 1, r.x, r.s, r.t, r.e
+			FROM (SELECT unnest(row_queue) AS q, unnest(row_offset) AS o, unnest(expires) AS x,
+				unnest(sender) AS s, unnest(recipient) AS t, unnest(envelope) AS e) r;
+	END IF;
+
+	FOR i IN 1 .. coalesce(cardinality(origin_site), 0) LOOP
+		UPDATE hedgerow.resume_position AS p SET position = origin_to[i]
+			WHERE p.site = origin_site[i] AND p.position = origin_from[i];
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'HR001', MESSAGE = format('the resume position of site "%s" is %s, not %s',
+				origin_site[i],
+				coalesce((SELECT p.position::text FROM hedgerow.resume_position p WHERE p.site = origin_site[i]), 'unknown'),
+				origin_from[i]);
+		END IF;
+	END LOOP;
+	RETURN first;
+END $$;
+
+CREATE FUNCTION hedgerow.journal_open(name text)
+	RETURNS TABLE (id bigint, head bigint, acked bigint, incarnation text)
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+BEGIN
+	IF NOT EXISTS (SELECT FROM hedgerow.queue q WHERE q.name = journal_open.name) THEN
+		INSERT INTO hedgerow.queue (name) VALUES (journal_open.name) ON CONFLICT DO NOTHING;
+	END IF;
+	RETURN QUERY SELECT q.id, q.head, q.acked, q.incarnation::text
+		FROM hedgerow.queue q WHERE q.name = journal_open.name;
+END $$;
+
+-- Each partition is read by its index, whatever the planner thinks of tables without statistics.
+CREATE FUNCTION hedgerow.journal_read(queue bigint, after bigint, most int)
+	RETURNS TABLE (seq bigint, envelope bytea)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET work_mem = '16MB'
+AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT w.seq, w.envelope FROM (
+		SELECT r.seq, r.envelope,
+			sum(octet_length(r.envelope)) OVER (ORDER BY r.seq ROWS UNBOUNDED PRECEDING) - octet_length(r.envelope) AS before
+		FROM (SELECT j.seq, j.envelope FROM hedgerow.journal j
+			WHERE j.queue = journal_read.queue AND j.seq > journal_read.after
+			ORDER BY j.seq LIMIT journal_read.most) r) w
+	WHERE w.before < 4194304;
+END $$;
+
+CREATE FUNCTION hedgerow.journal_position(site text, incarnation uuid) RETURNS bigint
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO hedgerow.resume_position AS p (site, incarnation) VALUES (journal_position.site, journal_position.incarnation)
+		ON CONFLICT (site) DO UPDATE SET incarnation = excluded.incarnation,
+			position = CASE WHEN p.incarnation = excluded.incarnation THEN p.position ELSE 0 END
+		RETURNING position;
+END;
+
+CREATE FUNCTION hedgerow.journal_node(node text) RETURNS bigint
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO hedgerow.node AS t (node) VALUES (journal_node.node)
+		ON CONFLICT (node) DO UPDATE SET started_at = now(), seen_at = now()
+		RETURNING last_batch;
+END;
+
+CREATE FUNCTION hedgerow.journal_lease(name text) RETURNS boolean
+LANGUAGE sql
+RETURN pg_try_advisory_lock(hashtextextended(name, 0));
+
+CREATE FUNCTION hedgerow.journal_dead_letter(queue bigint, seq bigint, envelope bytea, reason text) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO hedgerow.dead_letter (queue, seq, queue_name, sender, recipient, reason, envelope)
+		SELECT journal_dead_letter.queue, journal_dead_letter.seq,
+			coalesce((SELECT q.name FROM hedgerow.queue q WHERE q.id = journal_dead_letter.queue), '?'),
+			j.sender, j.recipient, journal_dead_letter.reason, journal_dead_letter.envelope
+		FROM (VALUES (1)) one LEFT JOIN hedgerow.journal j
+			ON j.queue = journal_dead_letter.queue AND j.seq = journal_dead_letter.seq
+		ON CONFLICT DO NOTHING;
+END;
+
+-- Is there a row in this partition that its queue has not acknowledged?
+CREATE FUNCTION hedgerow.journal_part_in_use(number int) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+	used boolean;
+BEGIN
+	EXECUTE format('SELECT EXISTS (SELECT FROM hedgerow.queue q WHERE EXISTS (
+		SELECT FROM hedgerow.%I j WHERE j.queue = q.id AND j.seq > q.acked))', 'journal_' || number) INTO used;
+	RETURN used;
+END $$;
+
+CREATE FUNCTION hedgerow.setting_value(name text) RETURNS text
+LANGUAGE sql STABLE
+RETURN (SELECT s.value FROM hedgerow.setting s WHERE s.name = setting_value.name);
+
+-- Closes the open partition when it is due, drops one that nobody needs. Waits for a lock only so
+-- long that nobody notices: what does not work now works a minute later.
+CREATE FUNCTION hedgerow.journal_maintain() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+DECLARE
+	open hedgerow.journal_part;
+	old record;
+	has_rows boolean;
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(hedgerow.journal_lock_key() + 1) THEN
+		RETURN; -- another gateway is at it
+	END IF;
+	BEGIN
+		SELECT * INTO STRICT open FROM hedgerow.journal_part p WHERE p.closed_at IS NULL;
+		EXECUTE format('SELECT EXISTS (SELECT FROM hedgerow.%I)', 'journal_' || open.part) INTO has_rows;
+		IF has_rows AND (open.created_at < clock_timestamp() - hedgerow.setting_value('journal_rotate_after')::interval
+			OR pg_total_relation_size(format('hedgerow.%I', 'journal_' || open.part)) > pg_size_bytes(hedgerow.setting_value('journal_rotate_size'))) THEN
+			PERFORM pg_advisory_xact_lock(hedgerow.journal_lock_key());
+			UPDATE hedgerow.journal_part SET closed_at = clock_timestamp() WHERE part = open.part;
+			PERFORM hedgerow.journal_add_part(open.part + 1);
+		END IF;
+	EXCEPTION WHEN lock_not_available THEN
+		NULL;
+	END;
+	FOR old IN SELECT p.part FROM hedgerow.journal_part p
+		WHERE p.closed_at < clock_timestamp() - hedgerow.setting_value('journal_retain')::interval ORDER BY p.part LOOP
+		CONTINUE WHEN hedgerow.journal_part_in_use(old.part);
+		BEGIN
+			LOCK TABLE ONLY hedgerow.journal IN ACCESS EXCLUSIVE MODE;
+			EXECUTE format('LOCK TABLE hedgerow.%I IN ACCESS EXCLUSIVE MODE', 'journal_' || old.part);
+			IF NOT hedgerow.journal_part_in_use(old.part) THEN
+				EXECUTE format('DROP TABLE hedgerow.%I', 'journal_' || old.part);
+				DELETE FROM hedgerow.journal_part WHERE part = old.part;
+			END IF;
+		EXCEPTION WHEN lock_not_available THEN
+			NULL;
+		END;
+		RETURN; -- one a call: the lock on the journal is held for this long only
+	END LOOP;
+END $$;
+
+GRANT SELECT, INSERT, UPDATE ON hedgerow.queue, hedgerow.node, hedgerow.resume_position TO hedgerow_gateway;
+GRANT SELECT, INSERT ON hedgerow.journal, hedgerow.dead_letter TO hedgerow_gateway;
+GRANT SELECT ON hedgerow.journal_part TO hedgerow_gateway;
+REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
+	hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
+	hedgerow.journal_add_part, hedgerow.journal_part_in_use, hedgerow.journal_lock_key, hedgerow.setting_value FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
+	hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain
+	TO hedgerow_gateway;
+
+COMMENT ON TABLE hedgerow.queue IS 'Destinations of the journal: head is the last seq appended, acked the last one accepted';
+COMMENT ON TABLE hedgerow.journal IS 'Envelopes on their way; whole partitions are dropped when all queues are past them';
+COMMENT ON TABLE hedgerow.journal_part IS 'The journal''s partitions; the one without closed_at takes rows';
+COMMENT ON TABLE hedgerow.resume_position IS 'How far we have what each site sends';
+COMMENT ON TABLE hedgerow.node IS 'Gateway processes of this site';
+COMMENT ON TABLE hedgerow.dead_letter IS 'Envelopes that their destination would not take';
