@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A JID (RFC 7622), prepared: local part by nodeprep, domain by nameprep, resource by
  * resourceprep (RFC 6122, libidn), so that equal addresses are equal bytes. ASCII, which is
- * nearly all of them, does not go through libidn. */
+ * nearly all of them, does not go through libidn. A domain is one of RFC 7622 3.2: a name (letters,
+ * digits and hyphens or Unicode, A-labels become U-labels, a final dot goes) or [IPv6 address]. */
 #pragma once
 
 #include "base/err.h"
@@ -10,7 +11,7 @@
 
 #include <stdint.h>
 
-enum { ADDRESS_PART_MAX = 1023 };
+enum { ADDRESS_PART_MAX = 1023, ADDRESS_MAX = 3 * ADDRESS_PART_MAX + 2 };
 
 struct address {
 	char *text;        /* owned, NUL-terminated: [local@]domain[/resource] */
@@ -23,7 +24,7 @@ struct address {
 /* HR_FAIL: not a JID; err says which part and why. */
 HR_MUST_USE enum hr_status address_parse(struct slice text, struct address *out, struct hr_err *err);
 /* Frees what is inside; the struct is ready for use again. */
-void address_clear(struct address *address);
+void address_clear(struct address *address); /* a zeroed struct is fine */
 #define scoped_address __attribute__((cleanup(address_clear))) struct address
 
 struct slice address_full(const struct address *address);

@@ -16,7 +16,11 @@ enum {
 	ENVELOPE_PAYLOAD_MAX = 256 * 1024,
 	ENVELOPE_PACKED_MAX = ENVELOPE_PAYLOAD_MAX + 16 * 1024,
 	ENVELOPE_HOPS_MAX = 8,
-	ENVELOPE_ID_LEN = 16
+	ENVELOPE_ID_LEN = 16,
+	ENVELOPE_ADDRESS_MAX = 3071, /* ADDRESS_MAX */
+	ENVELOPE_STANZA_ID_MAX = 1023,
+	ENVELOPE_WORD_MAX = 64, /* of type and lang */
+	ENVELOPE_SITE_MAX = 255
 };
 
 struct envelope_fields {
@@ -38,7 +42,14 @@ struct envelope {
 	unsigned refs;
 };
 
-/* Copies everything; a len 0 `id` draws a new one. Never fails: the caller has bounded the sizes. */
+/* What envelope_unpack holds against an envelope; an edge asks before envelope_new, so that what it
+ * lets in can be read again. Texts are UTF-8 that XML 1.0 can carry, sizes within the bounds above,
+ * type and lang printable ASCII, from and to not empty; a len 0 `id` is fine.
+ * HR_FAIL: err names the field. */
+HR_MUST_USE enum hr_status envelope_check(const struct envelope_fields *fields,
+					  struct hr_err *err);
+/* Copies everything; a len 0 `id` draws a new one, a UUIDv7 (RFC 9562) of the time `received` that
+ * sorts after all drawn before. Never fails: the caller has bounded the sizes. */
 struct envelope *envelope_new(const struct envelope_fields *fields);
 /* From bytes that a peer or the journal gave. HR_FAIL: not an envelope, or a bound is passed. */
 HR_MUST_USE enum hr_status envelope_unpack(struct slice packed, struct envelope **out,
@@ -68,8 +79,9 @@ enum bounce {
 const char *bounce_condition(enum bounce bounce); /* "item-not-found" */
 const char *bounce_type(enum bounce bounce);      /* "cancel", "wait", "auth", "modify" */
 
-/* The error stanza that answers `envelope`, from its `to` to its `from`, with the same stanza id.
- * HR_NONE: nothing may answer it (RFC 6120 8.3.1: an error never answers an error; neither does it
- * answer an IQ result or a presence other than subscribe, subscribed, probe or available directed). */
+/* The error stanza that answers `envelope`, from its `to` to its `from`, with the same stanza id and
+ * as long to live. `text` may be NULL; it is escaped and cut. HR_NONE: nothing may answer it (RFC
+ * 6120 8.3.1: an error never answers an error; neither does it answer an IQ other than get and set,
+ * or a presence other than subscribe and probe). */
 enum hr_status envelope_bounce(const struct envelope *envelope, enum bounce bounce,
 			       const char *text, usec now, struct envelope **out);

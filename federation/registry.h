@@ -10,6 +10,7 @@
 #include "base/pg.h"
 #include "base/slice.h"
 
+#include "federation/route.h"
 #include "schema/config.h"
 #include "schema/people.h"
 
@@ -26,12 +27,15 @@ struct registry_events {
  * hedgerow_person. `pg` is borrowed; its owner forwards up/down/notified to the three calls below. */
 struct registry *registry_new(struct loop *loop, struct pg *pg, const struct registry_events *events,
 			      void *ctx);
+/* After pg_free, which drops the queries under way without an answer. NULL is fine. */
 void registry_free(struct registry *registry);
 DEFINE_SCOPED(registry)
 void registry_up(struct registry *registry);   /* flushes the cache, reloads, listens */
 void registry_notified(struct registry *registry, const char *channel);
 
-const struct config *registry_config(const struct registry *registry); /* NULL before the first load */
+/* Both NULL before the first load, and valid until the end of the turn in which `changed` comes. */
+const struct config *registry_config(const struct registry *registry);
+const struct routes *registry_routes(const struct registry *registry); /* for route_find */
 
 /* HR_OK: *out is valid until the end of this loop turn. HR_NONE: there is no such person.
  * HR_RETRY: asked for; `arrived` will come. Keys are prepared bare addresses. */
