@@ -80,7 +80,8 @@ static bool copy_ascii(struct slice text, const struct part *part, char *out)
 	for (size_t i = 0; i < text.len; i++) {
 		uint8_t class = byte_class[(unsigned char)text.data[i]];
 		all &= class;
-		out[i] = part->folds && (class & UPPER) ? (char)(text.data[i] | 0x20) : text.data[i];
+		out[i] =
+			part->folds && (class & UPPER) ? (char)(text.data[i] | 0x20) : text.data[i];
 	}
 	return all & part->class;
 }
@@ -176,8 +177,8 @@ static enum hr_status check_ascii_form(const char *text, const struct part *part
 				       struct hr_err *err)
 {
 	char *ascii = NULL;
-	int code = idna_to_ascii_8z(text, &ascii,
-				    IDNA_ALLOW_UNASSIGNED | IDNA_USE_STD3_ASCII_RULES);
+	int code =
+		idna_to_ascii_8z(text, &ascii, IDNA_ALLOW_UNASSIGNED | IDNA_USE_STD3_ASCII_RULES);
 
 	free(ascii);
 	return code == IDNA_SUCCESS ? HR_OK : refuse(part, idna_strerror(code), err);

@@ -19,8 +19,8 @@ static const struct field {
 } fields_by_number[] = {
 	[1] = { "id", offsetof(struct envelope_fields, id), 0, ENVELOPE_ID_LEN, BINARY },
 	[3] = { "type", offsetof(struct envelope_fields, type), 0, ENVELOPE_WORD_MAX, PRINTABLE },
-	[4] = { "stanza_id", offsetof(struct envelope_fields, stanza_id), 0,
-		ENVELOPE_STANZA_ID_MAX, XML },
+	[4] = { "stanza_id", offsetof(struct envelope_fields, stanza_id), 0, ENVELOPE_STANZA_ID_MAX,
+		XML },
 	[5] = { "from", offsetof(struct envelope_fields, from), 1, ENVELOPE_ADDRESS_MAX, XML },
 	[6] = { "to", offsetof(struct envelope_fields, to), 1, ENVELOPE_ADDRESS_MAX, XML },
 	[7] = { "lang", offsetof(struct envelope_fields, lang), 0, ENVELOPE_WORD_MAX, PRINTABLE },
@@ -198,9 +198,9 @@ static bool take_value(struct slice *rest, unsigned wire, uint64_t *number, stru
 
 static unsigned wire_of(uint64_t number)
 {
-	return number == FIELD_KIND					? WIRE_VARINT
+	return number == FIELD_KIND				     ? WIRE_VARINT
 	       : number == FIELD_RECEIVED || number == FIELD_EXPIRES ? WIRE_64
-								      : WIRE_BYTES;
+								     : WIRE_BYTES;
 }
 
 static enum hr_status store(struct envelope_fields *fields, uint64_t number, uint64_t value,

@@ -103,8 +103,8 @@ static bool keep(struct queue *queue, struct envelope *envelope)
 {
 	int64_t count = in_memory(queue);
 
-	if (count > 0 && (count >= QUEUE_MEMORY_MAX ||
-			  queue->bytes + envelope->packed.len > QUEUE_BYTES_MAX))
+	if (count > 0 &&
+	    (count >= QUEUE_MEMORY_MAX || queue->bytes + envelope->packed.len > QUEUE_BYTES_MAX))
 		return false;
 	if ((size_t)count == queue->size)
 		grow(queue);

@@ -34,6 +34,7 @@ void queue_grew(struct queue *queue, int64_t head);
 /* HR_OK: *after and *limit say what to read from the journal now. HR_NONE: nothing to read, or
  * no room. While a read is under way, queue_loading is true and this says HR_NONE. */
 enum hr_status queue_wants(struct queue *queue, int64_t *after, int32_t *limit);
+bool queue_loading(const struct queue *queue);
 void queue_load(struct queue *queue, int64_t seq, struct envelope *envelope); /* reference taken */
 void queue_load_end(struct queue *queue);
 

@@ -5,7 +5,7 @@
 #include "base/slice.h"
 
 bool utf8_valid(struct slice text);
-bool utf8_ascii(struct slice text);     /* no byte above 0x7f */
+bool utf8_ascii(struct slice text);	/* no byte above 0x7f */
 bool utf8_printable(struct slice text); /* ASCII from '!' to '~' only: no space, no control */
 /* Valid, and every character is a Char of XML 1.0: of the controls only tab, LF and CR, and
  * neither U+FFFE nor U+FFFF. */
