@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One PostgreSQL connection on the loop: libpq in pipeline mode, never blocking, connecting again
- * for ever with jitter. Each request is one prepared statement and its own transaction; what must
- * be atomic is one SQL function. Answers come in the order of the requests. */
+ * for ever with jitter (100 ms to 5 s; one attempt takes at most 10 s). Each request is one prepared
+ * statement and its own transaction; what must be atomic is one SQL function. Answers come in the
+ * order of the requests. A server that falls silent is noticed by TCP keepalive within 30 s, unless
+ * conninfo sets other times. */
 #pragma once
 
 #include "base/buf.h"
@@ -22,6 +24,7 @@ struct pg_statement {
  * by the struct. Arrays have one dimension, lower bound 1. */
 struct pg_params;
 struct pg_params *pg_params_new(void);
+void pg_params_clear(struct pg_params *params); /* for the next request; keeps the memory */
 void pg_params_free(struct pg_params *params);
 DEFINE_SCOPED(pg_params)
 void pg_add_null(struct pg_params *params);
@@ -31,7 +34,8 @@ void pg_add_int(struct pg_params *params, int32_t value);
 void pg_add_bigint(struct pg_params *params, int64_t value);
 void pg_add_bool(struct pg_params *params, bool value);
 void pg_add_time(struct pg_params *params, usec unix_time);    /* timestamptz; <= 0: NULL */
-/* An array parameter: begin with the element's kind, add `n` elements with pg_item_*, no end call. */
+/* An array parameter: begin with the element's kind, add exactly `n` elements with pg_item_*, which
+ * must be of that kind (the program aborts otherwise), no end call. */
 enum pg_type { PG_TEXT, PG_BYTEA, PG_INT, PG_BIGINT, PG_BOOL, PG_TIMESTAMPTZ };
 void pg_begin_array(struct pg_params *params, enum pg_type element, size_t n);
 void pg_item_text(struct pg_params *params, struct slice text); /* data NULL: SQL NULL */
@@ -41,20 +45,23 @@ void pg_item_bigint(struct pg_params *params, int64_t value);
 void pg_item_bool(struct pg_params *params, bool value);
 void pg_item_time(struct pg_params *params, usec unix_time);
 
-/* Reading a result (binary format). A NULL reads as zero, false, or a slice with data NULL. */
+/* Reading a result (binary format). A NULL reads as zero, false, or a slice with data NULL. A whole
+ * number may have any width in SQL; what does not fit is clamped. */
 struct slice pg_text(const PGresult *result, int row, int column); /* text or bytea, borrowed */
 int32_t pg_int(const PGresult *result, int row, int column);
 int64_t pg_bigint(const PGresult *result, int row, int column);
 bool pg_bool(const PGresult *result, int row, int column);
 usec pg_time(const PGresult *result, int row, int column);
-/* The elements of a one-dimensional array; returns how many; fn is called with each. */
+size_t pg_array_length(const PGresult *result, int row, int column); /* 0 for NULL and {} */
+/* The first `max` elements of a one-dimensional array, to out; returns how many were written. */
 size_t pg_bigints(const PGresult *result, int row, int column, int64_t *out, size_t max);
 size_t pg_texts(const PGresult *result, int row, int column, struct slice *out, size_t max);
 
-/* status HR_OK: result holds the rows, borrowed for the call.
+/* status HR_OK: committed; result holds the rows, borrowed for the call.
  * HR_FAIL: the server refused it (err has SQLSTATE and message); the connection goes on.
- * HR_RETRY: serialization, deadlock, or never sent: nothing happened.
- * HR_UNSURE: the connection went after it was sent. */
+ * HR_RETRY: serialization, deadlock, no resources, cancelled, or never sent: nothing happened.
+ * HR_UNSURE: the connection went after it was sent.
+ * In all but HR_OK result is NULL. err is never NULL. */
 typedef void pg_fn(void *arg, enum hr_status status, const PGresult *result,
 		   const struct hr_err *err);
 

@@ -9,7 +9,7 @@
  *	fuzz_programs += tests/fuzz/fuzz_noun
  *	tests_fuzz_fuzz_noun_SOURCES = tests/fuzz/fuzz_noun.c $(FUZZ_MAIN)
  *	tests_fuzz_fuzz_noun_LDADD = $(BASE_LIBS)
- *	tests_fuzz_fuzz_noun_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+ *	tests_fuzz_fuzz_noun_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
  *	EXTRA_DIST += tests/fuzz/corpus/noun
  *
  * To fuzz: configure --enable-fuzzing --enable-sanitizers CC=clang, make, then
