@@ -19,7 +19,7 @@ struct scene {
 	struct pg *pg;
 	struct timer *patience;
 	struct buf seen; /* "up", "down", "ok:VALUE", "retry", "notified:CHANNEL:PAYLOAD" ... */
-	struct hr_err last;
+	struct hr_err last, lost; /* of an answer, of the connection */
 	const char *until; /* stop when `seen` ends in this */
 	size_t answers, stop_after;
 	void (*on_up)(struct scene *scene);
@@ -55,7 +55,7 @@ static void on_down(void *ctx, const struct hr_err *err)
 {
 	struct scene *scene = ctx;
 
-	scene->last = *err;
+	scene->lost = *err;
 	see(scene, "down");
 }
 
@@ -349,7 +349,7 @@ static void a_backend_terminated_by_another_while_busy_is_a_lost_connection(void
 	ask(&other, &kill_other, NULL);
 	run_until(&other, "ok:true");
 	run_until(&scene, "down");
-	assert_non_null(strstr(scene.last.text, "terminating connection"));
+	assert_non_null(strstr(scene.lost.text, "terminating connection"));
 	run_until(&scene, "up");
 	seen_is(&scene, "up unsure unsure down retry up");
 	close_scene(&other);
@@ -607,8 +607,8 @@ static void a_server_that_is_not_there_is_tried_again_and_again(void **state)
 	(void)state;
 	open_scene(&scene, "host=/nonexistent dbname=postgres");
 	run_until(&scene, "down down down");
-	assert_int_equal(scene.last.status, HR_RETRY);
-	assert_non_null(strstr(scene.last.text, "/nonexistent"));
+	assert_int_equal(scene.lost.status, HR_RETRY);
+	assert_non_null(strstr(scene.lost.text, "/nonexistent"));
 	close_scene(&scene);
 }
 
@@ -620,7 +620,7 @@ static void a_conninfo_that_makes_no_sense_is_reported_as_down(void **state)
 	open_scene(&scene, "no_such_keyword=1");
 	assert_int_equal(scene.seen.len, 0);
 	run_until(&scene, "down");
-	assert_non_null(strstr(scene.last.text, "no_such_keyword"));
+	assert_non_null(strstr(scene.lost.text, "no_such_keyword"));
 	close_scene(&scene);
 }
 
