@@ -44,6 +44,7 @@ void journal_woken(struct journal *journal, const char *payload); /* channel hed
 /* The queue of that name, opened in the background; one object per name, owned by the journal. */
 struct journal_target *journal_target(struct journal *journal, const char *name);
 const char *journal_target_name(const struct journal_target *target);
+int64_t journal_target_id(const struct journal_target *target); /* 0 until open */
 /* for (size_t at = 0; (target = journal_next_target(journal, &at));) */
 struct journal_target *journal_next_target(const struct journal *journal, size_t *at);
 

@@ -8,12 +8,14 @@
 #include "schema/config.h"
 #include "schema/people.h"
 
+enum { EDGE_MENTIONS_MAX = 64 };
+
 /* What an edge has read and wants delivered. Addresses of its own outside are still native. */
 struct edge_inbound {
 	const char *installation; /* where it came in */
 	struct slice native_from; /* prepared, full */
 	struct slice to;          /* prepared, full: a federation address */
-	/* Further native bare addresses that the payload names; the edge needs them mapped. */
+	/* Further native bare addresses that the payload names, at most EDGE_MENTIONS_MAX. */
 	const struct slice *mentions;
 	size_t mention_count;
 	void *item; /* the edge's own: what it parsed */

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/neighbour.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "federation/address.h"
+#include "schema/journal.h"
+
+enum { DIRECT_MAX = 4096 }; /* presences and queries of one site that may wait for a look-up */
+
+struct item {
+	struct item *next;
+	struct envelope *envelope; /* owned */
+	int64_t seq;		   /* in the neighbour's journal; 0: direct */
+};
+
+struct inbox {
+	struct item *first, **last;
+	size_t count;
+};
+
+struct neighbour {
+	const struct dispatch *dispatch;
+	char *site;
+	bool held;	    /* this gateway has the lease of the link */
+	struct inbox inbox; /* from its journal */
+	struct inbox direct;
+	struct journal_target *target;
+	int64_t taken, committed; /* seqs of what it sends from `incarnation` */
+	char *incarnation;	  /* counted in; NULL: none yet */
+	char *greeting;		  /* the incarnation of a HELLO not answered yet, or NULL */
+	bool asking;		  /* for the resume position */
+};
+
+struct neighbours {
+	const struct dispatch *dispatch;
+	struct map *by_site;
+};
+
+static void inbox_add(struct inbox *inbox, struct item *item)
+{
+	if (!inbox->first)
+		inbox->last = &inbox->first;
+	*inbox->last = item;
+	inbox->last = &item->next;
+	inbox->count++;
+}
+
+static void inbox_drop(struct inbox *inbox)
+{
+	struct item *item = inbox->first;
+
+	inbox->first = item->next;
+	inbox->count--;
+	envelope_free(item->envelope);
+	free(item);
+}
+
+static struct neighbour *neighbour_find(const struct neighbours *neighbours, const char *site)
+{
+	return map_get(neighbours->by_site, slice_str(site));
+}
+
+/* An answer to something that came over a link and was not journaled: back over that link. */
+static void answer_direct(struct neighbour *neighbour, const struct envelope *envelope,
+			  enum bounce bounce, const char *text)
+{
+	struct link *link = links_find(neighbour->dispatch->links, neighbour->site);
+	scoped(envelope) answer = NULL;
+	struct hr_err err;
+
+	if (envelope_bounce(envelope, bounce, text, time_usec(), &answer) != HR_OK || !link) {
+		metric_add(&dispatch_metrics[DISPATCH_DROPPED], 1);
+		return;
+	}
+	struct route back = { .kind = ROUTE_SITE, .site = neighbour->site };
+	scoped(envelope) hopped = dispatch_hop(neighbour->dispatch, answer, &back);
+
+	if (link_send_direct(link, hopped, &err) == HR_OK)
+		metric_add(&dispatch_metrics[DISPATCH_BOUNCED], 1);
+	else
+		metric_add(&dispatch_metrics[DISPATCH_DROPPED], 1);
+}
+
+/* --- from a link ----------------------------------------------------------------------------- */
+
+/* A site may speak for the people whom the registry homes there, directly or as the next hop on
+ * our way to them. An error may also come in the name of an address that nobody has. */
+static bool may_speak(const struct neighbour *neighbour, const struct envelope *envelope,
+		      const struct person *from)
+{
+	const struct config *config = registry_config(neighbour->dispatch->registry);
+	const struct envelope_fields *f = &envelope->f;
+
+	if (f->hop_count == 0 || !slice_is(f->hops[f->hop_count - 1], neighbour->site))
+		return false;
+	if (!from)
+		return envelope_is_error(envelope);
+	if (!slice_is(f->hops[0], from->site))
+		return false;
+	const char *next = route_next_site(config, from->site);
+
+	return next && strcmp(next, neighbour->site) == 0;
+}
+
+/* Commits a journaled item's place in what the neighbour sends, with what it led to, if anything.
+ */
+static void put_item(struct neighbour *neighbour, const struct item *item,
+		     struct journal_target *target, struct envelope *envelope)
+{
+	journal_put(neighbour->dispatch->journal, &(struct journal_entry){
+							  .target = target,
+							  .envelope = target ? envelope : NULL,
+							  .origin = neighbour->site,
+							  .origin_seq = item->seq,
+						  });
+}
+
+static void bounce_item(struct neighbour *neighbour, const struct item *item, enum bounce bounce,
+			const char *text)
+{
+	const struct dispatch *dispatch = neighbour->dispatch;
+	struct route back = { .kind = ROUTE_SITE, .site = neighbour->site };
+	scoped(envelope) answer = NULL;
+
+	if (!item->seq) {
+		answer_direct(neighbour, item->envelope, bounce, text);
+		return;
+	}
+	if (envelope_bounce(item->envelope, bounce, text, time_usec(), &answer) != HR_OK) {
+		metric_add(&dispatch_metrics[DISPATCH_DROPPED], 1);
+		put_item(neighbour, item, NULL, NULL);
+		return;
+	}
+	scoped(envelope) hopped = dispatch_hop(dispatch, answer, &back);
+
+	metric_add(&dispatch_metrics[DISPATCH_BOUNCED], 1);
+	put_item(neighbour, item, neighbour->target, hopped);
+}
+
+static void send_item(struct neighbour *neighbour, const struct item *item,
+		      const struct dispatch_people *people)
+{
+	const struct dispatch *dispatch = neighbour->dispatch;
+	struct envelope *envelope = item->envelope;
+	struct route route = dispatch_decide(dispatch, envelope, people);
+	scoped(envelope) hopped = dispatch_hop(dispatch, envelope, &route);
+	struct journal_target *target = dispatch_target(dispatch, &route, envelope->f.from);
+	struct hr_err err;
+
+	if (route.kind == ROUTE_BOUNCE) {
+		bounce_item(neighbour, item, route.bounce, route.reason);
+		return;
+	}
+	if (!target) {
+		bounce_item(neighbour, item, BOUNCE_NOT_ALLOWED,
+			    "the sender's address is in no federated domain");
+		return;
+	}
+	dispatch_count(envelope);
+	if (item->seq)
+		put_item(neighbour, item, target, hopped);
+	else if (dispatch_direct(dispatch, hopped, &route, people->to, &err) != HR_OK)
+		answer_direct(neighbour, envelope, BOUNCE_REMOTE_TIMEOUT, err.text);
+}
+
+static enum hr_status handle_item(struct neighbour *neighbour, const struct item *item)
+{
+	const struct dispatch *dispatch = neighbour->dispatch;
+	struct dispatch_people people;
+
+	if (item->seq && !journal_is_flowing(dispatch->journal))
+		return HR_RETRY;
+	if (dispatch_find(dispatch, item->envelope, &people) != HR_OK)
+		return HR_RETRY;
+	if (may_speak(neighbour, item->envelope, people.from)) {
+		send_item(neighbour, item, &people);
+		return HR_OK;
+	}
+	metric_add(&dispatch_metrics[DISPATCH_REFUSED_SENDER], 1);
+	log_warn("dispatch.sender_refused", LOG_SLICE("from", item->envelope->f.from),
+		 LOG_STR("site", neighbour->site));
+	bounce_item(neighbour, item, BOUNCE_NOT_ALLOWED,
+		    "the registry does not home the sender at the site that sent this");
+	return HR_OK;
+}
+
+static void handle_inbox(struct neighbour *neighbour, struct inbox *inbox)
+{
+	while (inbox->first && handle_item(neighbour, inbox->first) == HR_OK)
+		inbox_drop(inbox);
+}
+
+static void bring(struct neighbour *neighbour, struct inbox *inbox, int64_t seq,
+		  struct envelope *envelope)
+{
+	struct dispatch_people people;
+	struct item *item = mem_new(struct item);
+
+	item->envelope = envelope;
+	item->seq = seq;
+	inbox_add(inbox, item);
+	if (inbox->first == item)
+		handle_inbox(neighbour, inbox);
+	else /* its people are asked for while it waits its turn */
+		dispatch_find(neighbour->dispatch, envelope, &people);
+}
+
+void neighbours_envelope(struct neighbours *neighbours, struct link *link, int64_t seq,
+			 struct envelope *envelope)
+{
+	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
+
+	if (!neighbour || !neighbour->held) {
+		envelope_free(envelope); /* the peer keeps it: its place is never committed here */
+		return;
+	}
+	neighbour->taken = seq;
+	bring(neighbour, &neighbour->inbox, seq, envelope);
+}
+
+void neighbours_direct(struct neighbours *neighbours, struct link *link, struct envelope *envelope)
+{
+	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
+
+	if (neighbour && neighbour->held && neighbour->direct.count < DIRECT_MAX &&
+	    envelope->f.kind != ENVELOPE_MESSAGE) {
+		bring(neighbour, &neighbour->direct, 0, envelope);
+		return;
+	}
+	if (neighbour && neighbour->held)
+		answer_direct(neighbour, envelope, BOUNCE_RESOURCE_CONSTRAINT,
+			      "too many queries are waiting at the recipient's site");
+	envelope_free(envelope);
+}
+
+/* --- where a session resumes ------------------------------------------------------------------ */
+
+static void answer_hello(struct neighbour *neighbour);
+
+static void got_position(void *arg, enum hr_status status, int64_t position,
+			 const struct hr_err *err)
+{
+	struct neighbour *neighbour = arg;
+
+	neighbour->asking = false;
+	if (status != HR_OK) { /* asked again at the next tick */
+		free(give(neighbour->incarnation));
+		log_warn("link.position_unknown", LOG_STR("site", neighbour->site), LOG_ERR(err));
+		return;
+	}
+	neighbour->taken = neighbour->committed = position;
+	journal_origin(neighbour->dispatch->journal, neighbour->site, position);
+	answer_hello(neighbour);
+}
+
+/* Not before everything taken in the session before is committed: what the peer is told here, it
+ * forgets. */
+static void answer_hello(struct neighbour *neighbour)
+{
+	const struct dispatch *dispatch = neighbour->dispatch;
+	struct link *link = links_find(dispatch->links, neighbour->site);
+
+	if (!neighbour->greeting || neighbour->asking || !neighbour->held || !link ||
+	    neighbour->inbox.first || neighbour->taken != neighbour->committed)
+		return;
+	if (neighbour->incarnation && strcmp(neighbour->incarnation, neighbour->greeting) == 0) {
+		free(give(neighbour->greeting));
+		link_resume(link, neighbour->committed);
+		return;
+	}
+	free(neighbour->incarnation);
+	neighbour->incarnation = str_dup(neighbour->greeting);
+	neighbour->asking = true;
+	journal_position(dispatch->pg, slice_str(neighbour->site),
+			 slice_str(neighbour->incarnation), got_position, neighbour);
+}
+
+void neighbours_hello(struct neighbours *neighbours, struct link *link, const char *incarnation)
+{
+	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
+
+	if (!neighbour)
+		return;
+	free(neighbour->greeting);
+	neighbour->greeting = str_dup(incarnation);
+	answer_hello(neighbour);
+}
+
+void neighbours_position(struct neighbours *neighbours, const char *site, int64_t seq)
+{
+	struct neighbour *neighbour = neighbour_find(neighbours, site);
+	struct link *link = links_find(neighbours->dispatch->links, site);
+
+	if (!neighbour)
+		return;
+	neighbour->committed = seq;
+	if (link)
+		link_committed(link, seq);
+	answer_hello(neighbour);
+}
+
+void neighbours_go_on(struct neighbours *neighbours)
+{
+	struct slice site;
+	void *value;
+
+	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &value);) {
+		struct neighbour *neighbour = value;
+
+		handle_inbox(neighbour, &neighbour->inbox);
+		handle_inbox(neighbour, &neighbour->direct);
+		answer_hello(neighbour);
+	}
+}
+
+bool neighbours_are_idle(const struct neighbours *neighbours)
+{
+	struct slice site;
+	void *neighbour;
+
+	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &neighbour);)
+		if (((struct neighbour *)neighbour)->inbox.first)
+			return false;
+	return true;
+}
+
+/* --- which links are ours ----------------------------------------------------------------------
+ */
+
+static void ready(void *arg)
+{
+	struct neighbour *neighbour = arg;
+	struct link *link = links_find(neighbour->dispatch->links, neighbour->site);
+
+	if (link)
+		link_send(link);
+}
+
+static struct neighbour *neighbour_make(struct neighbours *neighbours, const char *site)
+{
+	struct neighbour *neighbour = neighbour_find(neighbours, site);
+
+	if (neighbour)
+		return neighbour;
+	neighbour = mem_new(struct neighbour);
+	neighbour->dispatch = neighbours->dispatch;
+	neighbour->site = str_dup(site);
+	neighbour->target = dispatch_site_target(neighbours->dispatch, site);
+	map_put(neighbours->by_site, slice_str(site), neighbour);
+	return neighbour;
+}
+
+/* Another gateway may have the link now: what it sends is counted there. */
+static void let_go(struct neighbour *neighbour)
+{
+	if (neighbour->held)
+		journal_release(neighbour->target);
+	neighbour->held = false;
+	while (neighbour->inbox.first)
+		inbox_drop(&neighbour->inbox);
+	while (neighbour->direct.first)
+		inbox_drop(&neighbour->direct);
+	neighbour->taken = neighbour->committed = 0;
+	free(give(neighbour->incarnation));
+	free(give(neighbour->greeting));
+}
+
+void neighbours_hold(struct neighbours *neighbours, const char *const *sites, size_t n)
+{
+	struct slice site;
+	void *value;
+
+	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &value);) {
+		bool kept = false;
+
+		for (size_t i = 0; i < n; i++)
+			kept = kept || slice_is(site, sites[i]);
+		if (!kept)
+			let_go(value);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct neighbour *neighbour = neighbour_make(neighbours, sites[i]);
+		struct link *link = links_find(neighbours->dispatch->links, sites[i]);
+
+		if (link)
+			link_attach(link, neighbour->target);
+		if (neighbour->held)
+			continue;
+		neighbour->held = true;
+		journal_consume(neighbour->target, ready, neighbour);
+	}
+}
+
+struct neighbours *neighbours_new(const struct dispatch *dispatch)
+{
+	struct neighbours *neighbours = mem_new(struct neighbours);
+
+	neighbours->dispatch = dispatch;
+	neighbours->by_site = map_new();
+	return neighbours;
+}
+
+void neighbours_free(struct neighbours *neighbours)
+{
+	struct slice site;
+	void *value;
+
+	if (!neighbours)
+		return;
+	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &value);) {
+		struct neighbour *neighbour = value;
+
+		let_go(neighbour);
+		free(neighbour->site);
+		free(neighbour);
+	}
+	map_free(neighbours->by_site);
+	free(neighbours);
+}
