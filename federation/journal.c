@@ -26,9 +26,10 @@ struct journal_target {
 	struct queue *queue; /* while consumed and open */
 	loop_fn *ready;	     /* while consumed */
 	void *arg;
-	int64_t acked;	 /* as committed */
-	size_t batch_at; /* index into the batch being built, + 1 */
-	bool opening, reading, due;
+	int64_t acked;		 /* as committed */
+	size_t batch_at;	 /* index into the batch being built, + 1 */
+	struct reading *reading; /* the answer being waited for, or NULL */
+	bool opening, due;
 	unsigned consumed; /* counts the times it was consumed: an answer of before is stale */
 };
 
@@ -147,8 +148,7 @@ static void took_row(void *arg, enum hr_status status, int64_t seq, struct slice
 		queue_load(target->queue, seq, envelope);
 		return;
 	}
-	free(reading);
-	target->reading = false;
+	free(give(target->reading));
 	if (status == HR_FAIL) {
 		fatal(target->journal, err);
 		return;
@@ -172,7 +172,7 @@ static void load_more(struct journal_target *target)
 
 	struct reading *reading = mem_new(struct reading);
 	*reading = (struct reading){ target, target->consumed };
-	target->reading = true;
+	target->reading = reading;
 	journal_read(target->journal->pg, target->id, after, limit, took_row, reading);
 }
 
@@ -706,6 +706,7 @@ static void target_free(struct journal_target *target)
 {
 	loop_cancel(target->journal->loop, run_ready, target);
 	queue_free(target->queue);
+	free(target->reading);
 	free(target->incarnation);
 	free(target->name);
 	free(target);

@@ -92,7 +92,8 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 			     const struct dispatch_people *people)
 {
 	const struct config *config = registry_config(dispatch->registry);
-	struct route route = route_find(config, people->to, address_text_domain(envelope->f.to));
+	struct route route = route_find(registry_routes(dispatch->registry), people->to,
+					address_text_domain(envelope->f.to));
 
 	if (route.kind == ROUTE_BOUNCE || is_answer(envelope))
 		return route;
@@ -179,7 +180,8 @@ enum hr_status dispatch_give_up(const struct dispatch *dispatch, struct journal_
 		return HR_RETRY;
 	if (sender &&
 	    envelope_bounce(envelope, why.bounce, why.reason, time_usec(), &answer) == HR_OK) {
-		struct route back = route_find(config, sender, address_text_domain(answer->f.to));
+		struct route back = route_find(registry_routes(dispatch->registry), sender,
+					       address_text_domain(answer->f.to));
 
 		hopped = dispatch_hop(dispatch, answer, &back);
 		entry.target = dispatch_target(dispatch, &back, answer->f.from);

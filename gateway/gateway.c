@@ -548,11 +548,11 @@ static void gateway_close(struct gateway *gateway)
 	neighbours_free(gateway->neighbours);
 	switchboard_free(gateway->switchboard);
 	links_free(gateway->dispatch.links);
+	pg_free(gateway->journal_pg); /* what asked is freed after who would answer */
+	pg_free(gateway->side_pg);
 	duties_free(gateway->duties);
 	registry_free(gateway->registry);
 	journal_free(gateway->journal);
-	pg_free(gateway->journal_pg);
-	pg_free(gateway->side_pg);
 	map_free(gateway->dispatch.edges);
 	free(gateway->site);
 }

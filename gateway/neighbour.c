@@ -89,7 +89,7 @@ static void answer_direct(struct neighbour *neighbour, const struct envelope *en
 static bool may_speak(const struct neighbour *neighbour, const struct envelope *envelope,
 		      const struct person *from)
 {
-	const struct config *config = registry_config(neighbour->dispatch->registry);
+	const struct routes *routes = registry_routes(neighbour->dispatch->registry);
 	const struct envelope_fields *f = &envelope->f;
 
 	if (f->hop_count == 0 || !slice_is(f->hops[f->hop_count - 1], neighbour->site))
@@ -98,7 +98,7 @@ static bool may_speak(const struct neighbour *neighbour, const struct envelope *
 		return envelope_is_error(envelope);
 	if (!slice_is(f->hops[0], from->site))
 		return false;
-	const char *next = route_next_site(config, from->site);
+	const char *next = route_next_site(routes, from->site);
 
 	return next && strcmp(next, neighbour->site) == 0;
 }
