@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a component stream brings: checked, parsed, and given to the switchboard as an item that
+ * becomes an envelope when its people are known. */
+#pragma once
+
+#include "gateway/xmpp/lane.h"
+
+void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza);
+
+/* gateway/edge.h: edge_ops of the same names */
+enum hr_status inbound_translate(struct edge *edge, void *item, const struct edge_people *people,
+				 struct envelope **out, struct hr_err *err);
+void inbound_refuse(struct edge *edge, void *item, enum bounce bounce, const char *text);
+void inbound_done(struct edge *edge, void *item);
