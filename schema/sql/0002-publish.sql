@@ -534,8 +534,8 @@ BEGIN
 	ON CONFLICT DO NOTHING;
 END $$;
 
--- Writes down the difference of a run, refusals that are new included.
-CREATE FUNCTION sync_record(number bigint, f forest) RETURNS void
+-- Writes down the difference of a run.
+CREATE FUNCTION sync_record_changes(number bigint, f forest) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
@@ -556,7 +556,14 @@ BEGIN
 	LEFT JOIN sync_target t ON t.anchor = c.anchor
 	LEFT JOIN sync_staging s ON s.anchor = c.anchor
 	LEFT JOIN person p ON p.site = f.site AND p.forest = f.forest AND p.anchor = c.anchor;
+END $$;
 
+-- Writes down the refusals that are new.
+CREATE FUNCTION sync_record_refusals(number bigint, f forest) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+AS $$
+BEGIN
 	INSERT INTO sync_difference (run, anchor, action, reason)
 	SELECT number, n.anchor, 'refuse', n.field || ': ' || n.reason
 	FROM sync_refusal n
@@ -615,7 +622,7 @@ BEGIN
 	INTO r.added, r.changed, r.removed, r.disabled FROM sync_change;
 
 	IF r.kind = 'dry-run' THEN
-		PERFORM sync_record(number, f);
+		PERFORM sync_record_changes(number, f), sync_record_refusals(number, f);
 		r.state := 'previewed';
 	ELSIF r.error IS NOT NULL THEN
 		r.difference := sync_hold(number, f);
@@ -654,7 +661,7 @@ BEGIN
 		WHERE s.site = f.site AND s.forest = f.forest AND h.difference = hash) THEN
 		RETURN hash;
 	END IF;
-	PERFORM sync_record(number, f);
+	PERFORM sync_record_changes(number, f), sync_record_refusals(number, f);
 	UPDATE sync_state SET held_run = number WHERE site = f.site AND forest = f.forest;
 	RETURN hash;
 END $$;
@@ -669,8 +676,9 @@ DECLARE
 	refusals bigint;
 BEGIN
 	IF NOT first_import THEN
-		PERFORM sync_record(r.id, f);
+		PERFORM sync_record_changes(r.id, f);
 	END IF;
+	PERFORM sync_record_refusals(r.id, f);
 	IF changes THEN
 		PERFORM sync_apply(f);
 	END IF;
@@ -826,7 +834,7 @@ COMMENT ON VIEW sync_status IS 'Each forest of this site: its last run, its next
 REVOKE ALL ON FUNCTION default_mapping, forest_sync, release_run, drop_run, sync_decide, sync_forest,
 	sync_plan, sync_begin, sync_finish, sync_fail, sync_end, sync_prune, sync_map, sync_map_unique,
 	sync_map_aliases, sync_compare, sync_refuse, sync_guard, sync_apply, sync_apply_refusals,
-	sync_record, sync_hold, sync_commit, sync_distinct_staging, sync_drop_temporary, fold_address,
+	sync_record_changes, sync_record_refusals, sync_hold, sync_commit, sync_distinct_staging, sync_drop_temporary, fold_address,
 	sync_is_address, sync_expression, sync_expression_all, sync_enabled, forest_gets_mapping,
 	forest_is_due, forest_forgets_sync FROM PUBLIC;
 DO $$ BEGIN
@@ -837,7 +845,7 @@ GRANT SELECT, INSERT, DELETE ON sync_refused TO hedgerow_directory;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sync_run, sync_difference TO hedgerow_directory;
 GRANT EXECUTE ON FUNCTION sync_plan, sync_begin, sync_finish, sync_fail, sync_end, sync_prune, sync_map,
 	sync_map_unique, sync_map_aliases, sync_compare, sync_refuse, sync_guard, sync_apply,
-	sync_apply_refusals, sync_record, sync_hold, sync_commit, sync_distinct_staging,
+	sync_apply_refusals, sync_record_changes, sync_record_refusals, sync_hold, sync_commit, sync_distinct_staging,
 	sync_drop_temporary, sync_forest, fold_address, sync_is_address, sync_expression,
 	sync_expression_all, sync_enabled TO hedgerow_directory;
 GRANT EXECUTE ON FUNCTION default_mapping, forest_sync, release_run, drop_run TO hedgerow_operator;

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "directory/adapter.h"
+
+static const struct adapter *const adapters[] = { &ldap_openldap, &ldap_activedirectory };
+
+const struct adapter *adapter_find(const char *kind)
+{
+	for (size_t i = 0; i < countof(adapters); i++)
+		if (strcmp(adapters[i]->kind, kind) == 0)
+			return adapters[i];
+	return NULL;
+}

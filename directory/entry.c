@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "directory/entry.h"
+
+#include "base/buf.h"
+
+#include <stdint.h>
+#include <strings.h>
+
+enum { UUID_CHARS = 36, GUID_BYTES = 16, ANCHOR_BYTES = 512 };
+
+struct values {
+	struct slice *at; /* owned array of borrowed slices */
+	size_t n, size;
+	size_t dropped; /* past ENTRY_VALUES */
+	bool partial;	/* the directory has more than it gave */
+};
+
+struct entry {
+	const char *const *names; /* borrowed */
+	size_t n;
+	struct values *values;		/* n of them */
+	struct publish_values *columns; /* n views of values */
+	char anchor[ANCHOR_BYTES];
+	size_t anchor_len;
+	struct slice dn;
+	char *refusals[ENTRY_REFUSALS]; /* owned */
+	struct slice refused[ENTRY_REFUSALS];
+	size_t refused_count;
+	struct publish_entry row;
+};
+
+struct entry *entry_new(const char *const *attributes, size_t n)
+{
+	struct entry *entry = mem_new(struct entry);
+
+	entry->names = attributes;
+	entry->n = n;
+	entry->values = mem_array(struct values, n);
+	entry->columns = mem_array(struct publish_values, n);
+	return entry;
+}
+
+void entry_reset(struct entry *entry)
+{
+	for (size_t i = 0; i < entry->n; i++) {
+		entry->values[i].n = entry->values[i].dropped = 0;
+		entry->values[i].partial = false;
+	}
+	for (size_t i = 0; i < entry->refused_count; i++)
+		free(entry->refusals[i]);
+	entry->refused_count = entry->anchor_len = 0;
+	entry->dn = (struct slice){ 0 };
+}
+
+void entry_free(struct entry *entry)
+{
+	if (!entry)
+		return;
+	entry_reset(entry);
+	for (size_t i = 0; i < entry->n; i++)
+		free(entry->values[i].at);
+	free(entry->values);
+	free(entry->columns);
+	free(entry);
+}
+
+/* Takes `text`. */
+static void refuse(struct entry *entry, char *text)
+{
+	if (entry->refused_count == ENTRY_REFUSALS) {
+		free(text);
+		return;
+	}
+	entry->refusals[entry->refused_count] = text;
+	entry->refused[entry->refused_count++] = slice_str(text);
+}
+
+/* The length of the character that begins at `at`, 0 when it is not UTF-8: RFC 3629, no surrogates,
+ * no longer form than needed. */
+static size_t utf8_length(const unsigned char *at, size_t left)
+{
+	/* The range of the second byte makes out overlong forms, surrogates and what is past
+	 * 10FFFF. */
+	static const struct {
+		unsigned char first, last, low, high, length;
+	} forms[] = {
+		{ 0x01, 0x7f, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
+		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+
+	for (size_t i = 0; i < countof(forms); i++) {
+		if (at[0] < forms[i].first || at[0] > forms[i].last)
+			continue;
+		size_t length = forms[i].length;
+		if (length == 1)
+			return 1;
+		if (length > left || at[1] < forms[i].low || at[1] > forms[i].high)
+			return 0;
+		for (size_t k = 2; k < length; k++)
+			if ((at[k] & 0xc0) != 0x80)
+				return 0;
+		return length;
+	}
+	return 0;
+}
+
+bool text_is_utf8(struct slice text)
+{
+	const unsigned char *at = (const unsigned char *)text.data;
+
+	for (size_t i = 0, length; i < text.len; i += length) {
+		length = utf8_length(at + i, text.len - i);
+		if (length == 0)
+			return false;
+	}
+	return true;
+}
+
+void entry_set_dn(struct entry *entry, struct slice dn)
+{
+	if (dn.len > 0 && dn.len <= ENTRY_VALUE_BYTES && text_is_utf8(dn))
+		entry->dn = dn;
+}
+
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *found = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+
+	return found ? (int)(found - digits) : -1;
+}
+
+static bool is_uuid(struct slice text)
+{
+	if (text.len != UUID_CHARS)
+		return false;
+	for (size_t i = 0; i < UUID_CHARS; i++) {
+		bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+		if (hyphen ? text.data[i] != '-' : hex_digit(text.data[i]) < 0)
+			return false;
+	}
+	return true;
+}
+
+void entry_set_uuid(struct entry *entry, struct slice text)
+{
+	if (!is_uuid(text)) {
+		refuse(entry, str_format("anchor: %zu bytes that are not a UUID", text.len));
+		return;
+	}
+	for (size_t i = 0; i < UUID_CHARS; i++) {
+		char c = text.data[i];
+		entry->anchor[i] = c == '-' ? c : "0123456789abcdef"[hex_digit(c)];
+	}
+	entry->anchor_len = UUID_CHARS;
+}
+
+void entry_set_guid(struct entry *entry, struct slice bytes)
+{
+	/* MS-DTYP 2.3.4: the first three fields are little-endian, the rest is a row of bytes. */
+	static const unsigned char order[GUID_BYTES] = { 3, 2, 1,  0,  5,  4,  7,  6,
+							 8, 9, 10, 11, 12, 13, 14, 15 };
+	size_t at = 0;
+
+	if (bytes.len != GUID_BYTES) {
+		refuse(entry, str_format("anchor: %zu bytes that are not a GUID", bytes.len));
+		return;
+	}
+	for (size_t i = 0; i < GUID_BYTES; i++) {
+		unsigned char byte = (unsigned char)bytes.data[order[i]];
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			entry->anchor[at++] = '-';
+		entry->anchor[at++] = "0123456789abcdef"[byte >> 4];
+		entry->anchor[at++] = "0123456789abcdef"[byte & 15];
+	}
+	entry->anchor_len = at;
+}
+
+/* Why a value cannot be staged; NULL: it can. */
+static const char *fault_of(struct slice value)
+{
+	if (value.len == 0)
+		return "is empty";
+	if (value.len > ENTRY_VALUE_BYTES)
+		return "is too long";
+	if (memchr(value.data, '\0', value.len))
+		return "has a NUL byte";
+	return text_is_utf8(value) ? NULL : "is not UTF-8";
+}
+
+static void append(struct values *values, struct slice value)
+{
+	if (values->n == ENTRY_VALUES) {
+		values->dropped++;
+		return;
+	}
+	if (values->n == values->size) {
+		values->size = values->size ? 2 * values->size : 4;
+		values->at = mem_resize(values->at, values->size, sizeof *values->at);
+	}
+	values->at[values->n++] = value;
+}
+
+/* Whether a description is of the attribute: the same name, or the name with a range option, which
+ * a directory adds when it has more values than it gives at once (MS-ADTS 3.1.1.3.1.3.3). */
+static bool is_named(struct slice description, const char *name, bool *partial)
+{
+	static const char range[] = ";range=";
+	size_t len = strlen(name);
+
+	if (description.len < len || strncasecmp(description.data, name, len) != 0)
+		return false;
+	if (description.len == len)
+		return true;
+	*partial = description.len > len + sizeof range - 1 &&
+		   strncasecmp(description.data + len, range, sizeof range - 1) == 0 &&
+		   description.data[description.len - 1] != '*';
+	return *partial;
+}
+
+void entry_add(struct entry *entry, struct slice name, struct slice value)
+{
+	bool partial = false;
+	size_t i = 0;
+
+	while (i < entry->n && !is_named(name, entry->names[i], &partial))
+		i++;
+	if (i == entry->n)
+		return;
+	const char *fault = fault_of(value);
+	if (fault)
+		refuse(entry, str_format("%s: a value of %zu bytes %s", entry->names[i], value.len,
+					 fault));
+	else
+		append(&entry->values[i], value);
+	entry->values[i].partial |= partial;
+}
+
+/* Without an anchor nothing can be published: the row carries only what was wrong. */
+static void anchor_by_dn(struct entry *entry)
+{
+	static const char prefix[] = "dn:";
+	size_t room = ANCHOR_BYTES - (sizeof prefix - 1);
+	size_t len = entry->dn.len < room ? entry->dn.len : room;
+
+	while (len > 0 && len < entry->dn.len &&
+	       ((unsigned char)entry->dn.data[len] & 0xc0) == 0x80)
+		len--; /* not within a character */
+	memcpy(entry->anchor, prefix, sizeof prefix - 1);
+	if (len > 0)
+		memcpy(entry->anchor + sizeof prefix - 1, entry->dn.data, len);
+	entry->anchor_len = sizeof prefix - 1 + len;
+	if (entry->refused_count == 0)
+		refuse(entry,
+		       str_dup("anchor: the entry shows none; may the bind account read it?"));
+	for (size_t i = 0; i < entry->n; i++)
+		entry->values[i].n = entry->values[i].dropped = 0;
+}
+
+const struct publish_entry *entry_row(struct entry *entry)
+{
+	if (entry->anchor_len == 0)
+		anchor_by_dn(entry);
+	for (size_t i = 0; i < entry->n; i++) {
+		struct values *values = &entry->values[i];
+		if (values->dropped > 0 || values->partial)
+			refuse(entry, str_format("%s: only the first %zu values are read",
+						 entry->names[i], values->n));
+		entry->columns[i] = (struct publish_values){ values->at, values->n };
+	}
+	entry->row = (struct publish_entry){
+		.anchor = { entry->anchor, entry->anchor_len },
+		.dn = entry->dn,
+		.refused = { entry->refused, entry->refused_count },
+		.attributes = entry->columns,
+	};
+	return &entry->row;
+}
