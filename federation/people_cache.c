@@ -3,10 +3,12 @@
 
 #include "base/map.h"
 
+enum { USES_MAX = 3 };
+
 struct entry {
 	enum { WANTED, ASKED, KNOWN } state;
 	enum people_key kind;
-	bool used;	/* found since the clock hand came by */
+	int uses;	/* how often found since the clock hand came by, up to USES_MAX */
 	uint64_t round; /* KNOWN: when the answer was asked for; a flush begins a new round */
 	struct person *person; /* owned; the last answer, NULL: nobody */
 	size_t len;
@@ -88,14 +90,15 @@ static bool is_fresh(const struct people_cache *cache, const struct entry *entry
  */
 static struct entry **slot(struct people_cache *cache)
 {
-	for (size_t steps = 0; cache->count >= cache->max && steps < 2 * cache->count; steps++) {
+	for (size_t steps = 0; cache->count >= cache->max && steps < (USES_MAX + 1) * cache->count;
+	     steps++) {
 		struct entry **at = &cache->slots[cache->hand];
 		struct entry *entry = *at;
 		cache->hand = (cache->hand + 1) % cache->count;
 		if (entry->state != KNOWN)
 			continue;
-		if (entry->used && is_fresh(cache, entry)) {
-			entry->used = false;
+		if (entry->uses > 0 && is_fresh(cache, entry)) {
+			entry->uses--;
 			continue;
 		}
 		map_remove(cache->by_key[entry->kind], (struct slice){ entry->key, entry->len });
@@ -129,7 +132,7 @@ enum hr_status people_cache_find(struct people_cache *cache, enum people_key kin
 	struct entry *entry = map_get(cache->by_key[kind], key);
 
 	if (entry && is_fresh(cache, entry)) {
-		entry->used = true;
+		entry->uses += entry->uses < USES_MAX;
 		if (!entry->person)
 			return HR_NONE;
 		*out = entry->person;
@@ -187,7 +190,7 @@ void people_cache_answer(struct people_cache *cache, enum people_key kind, struc
 	}
 	set_person(cache, entry, person);
 	entry->round = round;
-	entry->used = true;
+	entry->uses = 0;
 	entry->state = KNOWN;
 }
 

@@ -5,7 +5,7 @@
  *   find: not known ─► wanted ─ask─► asked ─answer─► known ─flush, find─► wanted
  *                        ▲─────── retry, or an answer from before a flush ───┘
  *
- * What is wanted or asked stays; of what is known the longest unused goes when there is no room. */
+ * What is wanted or asked stays; of what is known the least used goes when there is no room. */
 #pragma once
 
 #include "base/err.h"
