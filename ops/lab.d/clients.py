@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real XMPP clients, logged in as people of the lab.
+
+    clients.py ACCOUNTS chat FROM TO TEXT     one message, and what became of it on both sides
+    clients.py ACCOUNTS demo ONE OTHER        a short conversation, as each side saw it
+
+A person is a JID or an address of the file ACCOUNTS (JID, address, password, host, port, server),
+or what stands before the @ in either; TO may be any address.
+"""
+import asyncio
+import sys
+from collections import namedtuple
+
+import slixmpp
+
+LOGIN_SECONDS = 15
+ANSWER_SECONDS = 15
+Account = namedtuple("Account", "jid address password host port server")
+
+
+class Client(slixmpp.ClientXMPP):
+    """Logs in, keeps what it sends and sees."""
+
+    def __init__(self, account):
+        super().__init__(account.jid + "/lab", account.password)
+        self.account = account
+        self.ready = asyncio.get_running_loop().create_future()
+        self.seen = asyncio.Condition()
+        self.transcript = []
+        self.answers = 0
+        self.add_event_handler("session_start", self.on_start)
+        self.add_event_handler("message", self.on_message)
+        self.add_event_handler("message_error", self.on_message)
+        self.add_event_handler("failed_auth", lambda _: self.fail("wrong password"))
+        self.add_event_handler("connection_failed", lambda why: self.fail(str(why)))
+
+    def fail(self, why):
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError(f"{self.account.jid}: {why}"))
+
+    async def login(self):
+        self.connect((self.account.host, int(self.account.port)),
+                     disable_starttls=True, force_starttls=False)
+        await asyncio.wait_for(self.ready, LOGIN_SECONDS)
+
+    def on_start(self, _):
+        self.send_presence()
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    async def on_message(self, message):
+        text = message["body"]
+        if message["type"] == "error":
+            error = message["error"]
+            text = f"error: {error['condition']}" + (f" ({error['text']})" if error["text"] else "")
+        elif not text:
+            return
+        async with self.seen:
+            self.answers += 1
+            self.transcript.append(f"<-  {message['from']}: {text}")
+            self.seen.notify_all()
+
+    def say(self, to, text):
+        self.transcript.append(f"->  {to}: {text}")
+        self.send_message(mto=to, mbody=text, mtype="chat")
+
+    async def answered(self, count):
+        async with self.seen:
+            await asyncio.wait_for(self.seen.wait_for(lambda: self.answers >= count), ANSWER_SECONDS)
+
+    def show(self):
+        print(f"\n  {self.account.jid} on {self.account.server}, known as {self.account.address}, saw:")
+        for line in self.transcript:
+            print(f"    {line}")
+
+
+def load(path):
+    with open(path, encoding="utf-8") as lines:
+        return [Account(*line.split()) for line in lines if line.strip()]
+
+
+def find(accounts, name):
+    for account in accounts:
+        names = (account.jid, account.address, account.jid.split("@")[0], account.address.split("@")[0])
+        if name in names:
+            return account
+    return None
+
+
+async def login_all(accounts):
+    clients = [Client(account) for account in accounts]
+    await asyncio.gather(*(client.login() for client in clients))
+    return clients
+
+
+async def end_all(clients):
+    for client in clients:
+        await client.disconnect(wait=0.5)
+
+
+async def chat(accounts, sender, to, text):
+    """Until the recipient, where it can log in, or the sender (an error) has seen something."""
+    other = find(accounts, to)
+    pair = [sender] + ([other] if other and other != sender else [])
+    clients = await login_all(pair)
+    clients[0].say(other.address if other and "@" not in to else to, text)
+    waits = [asyncio.ensure_future(client.answered(1)) for client in clients]
+    done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in rest:
+        wait.cancel()
+    delivered = all(wait.exception() is None for wait in done)
+    for client in clients:
+        client.show()
+    await end_all(clients)
+    if len(pair) == 1 and not delivered:
+        print(f"\n  {to} has no account of the lab, and no error came back: it was taken")
+        return True
+    if not delivered:
+        print("\n  neither a message nor an error came")
+    return delivered and clients[-1].answers > 0
+
+
+async def demo(accounts, one, other):
+    lines = ["Hello from the other side of the hedge.", "I read you. Which server are you on?",
+             f"{one.server}, and you are on {other.server}; we share a domain all the same.",
+             "Grüße, 你好, שלום: every byte arrives."]
+    clients = await login_all([one, other])
+    for i, line in enumerate(lines):
+        speaker, listener = clients[i % 2], clients[1 - i % 2]
+        speaker.say(listener.account.address, line)
+        try:
+            await listener.answered(i // 2 + 1)
+        except asyncio.TimeoutError:
+            break
+    for client in clients:
+        client.show()
+    await end_all(clients)
+    return sum(client.answers for client in clients) == len(lines)
+
+
+def main(path, verb, *words):
+    accounts = load(path)
+    people = []
+    for name in words[:1] if verb == "chat" else words:
+        person = find(accounts, name)
+        if person is None:
+            known = ", ".join(account.jid.split("@")[0] for account in accounts)
+            sys.exit(f"{name} has no account of the lab; these have: {known}")
+        people.append(person)
+    if verb == "chat":
+        talk = chat(accounts, people[0], words[1], words[2])
+    else:
+        talk = demo(accounts, *people)
+    try:
+        return 0 if asyncio.run(talk) else 1
+    except (OSError, asyncio.TimeoutError) as error:
+        sys.exit(f"cannot log in: {error or 'no answer'}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != (6 if sys.argv[2:3] == ["chat"] else 5):
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))

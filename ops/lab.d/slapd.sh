@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# The OpenLDAP directory of a forest: LDAPS on loopback for hedgerow-directory, a socket for us.
+
+slapd_base() { # FOREST
+	printf 'dc=%s,dc=example' "$1"
+}
+
+slapd_port() { # FOREST
+	local port=LDAPS_$1
+	printf '%s' "${!port}"
+}
+
+slapd_socket() { # FOREST: as an LDAP URL
+	local path=$LAB/$1/slapd/ldapi
+	printf 'ldapi://%s' "${path//\//%2F}"
+}
+
+slapd_create() { # FOREST INSTALLATION
+	local forest=$1 dir=$LAB/$1/slapd base
+	base=$(slapd_base "$forest")
+	mkdir -p "$dir/db"
+	authority "$dir/tls" "ldap.$forest.example"
+	write_secret "$dir/admin.secret"
+	write_secret "$dir/service.secret"
+	cat >"$dir/im.schema" <<-'END'
+		attributetype ( 1.3.6.1.4.1.32473.1.1 NAME 'imInstallation'
+		  DESC 'which messaging installation serves the person' EQUALITY caseIgnoreMatch
+		  SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+		attributetype ( 1.3.6.1.4.1.32473.1.2 NAME 'imAlias'
+		  DESC 'a further address' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )
+		attributetype ( 1.3.6.1.4.1.32473.1.3 NAME 'imEnabled'
+		  DESC 'may use messaging' EQUALITY booleanMatch
+		  SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
+		objectclass ( 1.3.6.1.4.1.32473.2.1 NAME 'imPerson' SUP top AUXILIARY
+		  MAY ( imInstallation $ imAlias $ imEnabled ) )
+	END
+	cat >"$dir/slapd.conf" <<-END
+		include /etc/ldap/schema/core.schema
+		include /etc/ldap/schema/cosine.schema
+		include /etc/ldap/schema/inetorgperson.schema
+		include $dir/im.schema
+		modulepath /usr/lib/ldap
+		moduleload back_mdb
+		pidfile $dir/slapd.pid
+		argsfile $dir/slapd.args
+		TLSCACertificateFile $dir/tls/ca.pem
+		TLSCertificateFile $dir/tls/cert.pem
+		TLSCertificateKeyFile $dir/tls/key.pem
+		security simple_bind=64
+		localSSF 128
+		sizelimit 500
+		threads 4
+		database mdb
+		suffix "$base"
+		rootdn "cn=admin,$base"
+		rootpw $(cat "$dir/admin.secret")
+		directory $dir/db
+		maxsize 268435456
+		index objectClass,entryUUID,uid,mail eq
+		limits dn.exact="cn=hedgerow,ou=Services,$base" size=unlimited time=unlimited
+		access to attrs=userPassword by anonymous auth by * none
+		access to * by dn.exact="cn=hedgerow,ou=Services,$base" read by * none
+	END
+	chmod 600 "$dir/slapd.conf"
+	/usr/bin/python3 "$lab_d/people.py" "$forest" "$2" "$(cat "$dir/service.secret")" >"$dir/people.ldif"
+	chmod 600 "$dir/people.ldif"
+	slapadd -q -f "$dir/slapd.conf" -l "$dir/people.ldif"
+	slapd_start "$forest"
+}
+
+slapd_start() { # FOREST
+	local dir=$LAB/$1/slapd
+	process_run "slapd-$1" slapd -f "$dir/slapd.conf" -d none \
+		-h "ldaps://127.0.0.1:$(slapd_port "$1")/ $(slapd_socket "$1")"
+	process_ready "slapd-$1" 30 ldapsearch -x -H "$(slapd_socket "$1")" -s base -b '' -LLL 1.1
+}
+
+slapd_stop() { # FOREST
+	process_end "slapd-$1" INT 10
+}
+
+# Changes from LDIF on stdin.
+slapd_modify() { # FOREST
+	ldapmodify -x -H "$(slapd_socket "$1")" -D "cn=admin,$(slapd_base "$1")" \
+		-y "$LAB/$1/slapd/admin.secret"
+}
+
+# Which forest has that uid?
+slapd_forest_of() { # UID
+	local forest
+	for forest in $forests; do
+		if ldapsearch -x -LLL -H "$(slapd_socket "$forest")" -D "cn=admin,$(slapd_base "$forest")" \
+			-y "$LAB/$forest/slapd/admin.secret" -b "$(slapd_base "$forest")" "(uid=$1)" dn |
+			grep -q '^dn:'; then
+			printf '%s\n' "$forest"
+			return
+		fi
+	done
+	return 1
+}
