@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One lab for the whole run: ops/lab up without the conversation. HEDGEROW_TEST_LAB=DIR uses a lab
+that is up already and leaves it there; HEDGEROW_TEST_KEEP=1 leaves the lab of a failed run."""
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from labkit import Lab  # noqa: E402
+from xmpp import Client  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def lab(request):
+    given = os.environ.get("HEDGEROW_TEST_LAB")
+    if given:
+        yield Lab(given)
+        return
+    home = tempfile.mkdtemp(prefix="hrt-")
+    os.chmod(home, 0o711)  # PostgreSQL may be another user's
+    one = Lab(os.path.join(home, "lab"))
+    one.run("up", "--quiet")
+    yield one
+    if request.session.testsfailed and os.environ.get("HEDGEROW_TEST_KEEP"):
+        print(f"\nthe lab is kept: HEDGEROW_LAB={one.directory} ops/lab status")
+        return
+    one.run("down")
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def login(lab):
+    """login("ada") -> a client; all of them log out at the end."""
+    clients = []
+
+    def enter(local, **options):
+        client = Client(lab.account(local), **options)
+        clients.append(client)
+        return client
+
+    yield enter
+    for client in clients:
+        client.close()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "drill: takes minutes; ops/check quick leaves it out")
