@@ -20,3 +20,7 @@ daemon_start() { # gateway|directory SITE
 	process_run "$1-$2" "$build/hedgerow-$1" -c "$LAB/$2/$1.ini"
 	process_ready "$1-$2" 60 daemon_is_ready "$1" "$log" "$from"
 }
+
+daemon_stop() { # gateway|directory SITE
+	process_end "$1-$2" TERM 30
+}

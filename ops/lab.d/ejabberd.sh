@@ -6,7 +6,7 @@
 ejabberd_domain=im.beta.example
 
 ejabberd_create() { # FILE with the lines for Hedgerow
-	local dir=$LAB/beta/ejabberd
+	local dir=$LAB/beta/ejabberd-beta
 	mkdir -p "$dir/spool" "$dir/log"
 	authority "$dir/tls" $ejabberd_domain
 	cat "$dir/tls/key.pem" "$dir/tls/cert.pem" >"$dir/tls/server.pem"
@@ -59,7 +59,7 @@ ejabberd_listener() {
 }
 
 ejabberd_start() {
-	local dir=$LAB/beta/ejabberd libs
+	local dir=$LAB/beta/ejabberd-beta libs
 	libs=$(dirname "$(dirname "$(readlink -f /usr/lib/*/ejabberd-*/ebin | head -n 1)")")
 	cd "$dir"
 	process_run ejabberd-beta env ERL_LIBS="$libs" HOME="$dir" ERL_INETRC="$dir/inetrc" \

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# The Prosody of forest alpha. Its own configuration is here; what Hedgerow needs of it is what
-# `hedgerow installation config` prints, included as it is.
+# The Prosodys of forest alpha: its own one, and on demand a second one, the annex, at boston. The
+# server's own configuration is here; what Hedgerow needs of it is what `hedgerow installation
+# config` prints, included as it is.
 
-prosody_domain=im.alpha.example
+declare -A prosody_domain=([alpha]=im.alpha.example [annex]=annex.alpha.example)
 
-prosody_create() { # FILE with the lines for Hedgerow
-	local dir=$LAB/alpha/prosody root=
+prosody_port() { # alpha|annex C2S|COMPONENT
+	local port=PROSODY_$2_$1
+	printf '%s' "${!port}"
+}
+
+prosody_create() { # alpha|annex FILE with the lines for Hedgerow
+	local dir=$LAB/alpha/prosody-$1 domain=${prosody_domain[$1]} root=
 	[ "$(id -u)" != 0 ] || root="run_as_root = true"
 	mkdir -p "$dir/data"
-	authority "$dir/tls" $prosody_domain
-	cp "$1" "$dir/hedgerow.cfg.lua"
+	authority "$dir/tls" "$domain"
+	cp "$2" "$dir/hedgerow.cfg.lua"
 	cat >"$dir/prosody.cfg.lua" <<-END
 		$root
 		daemonize = false
@@ -18,8 +24,8 @@ prosody_create() { # FILE with the lines for Hedgerow
 		data_path = "$dir/data"
 		interfaces = { "127.0.0.1" }
 		local_interfaces = { "127.0.0.1" }
-		c2s_ports = { $PROSODY_C2S }
-		component_ports = { $PROSODY_COMPONENT }
+		c2s_ports = { $(prosody_port "$1" C2S) }
+		component_ports = { $(prosody_port "$1" COMPONENT) }
 		s2s_ports = {} s2s_direct_tls_ports = {} c2s_direct_tls_ports = {} http_ports = {} https_ports = {}
 		authentication = "internal_hashed"
 		storage = "internal"
@@ -29,28 +35,28 @@ prosody_create() { # FILE with the lines for Hedgerow
 		modules_disabled = { "s2s" }
 		certificates = "$dir/tls"
 		log = { { levels = { min = "info" }, to = "console", timestamps = true } }
-		VirtualHost "$prosody_domain"
+		VirtualHost "$domain"
 			ssl = { key = "$dir/tls/key.pem"; certificate = "$dir/tls/cert.pem" }
 		Include "$dir/hedgerow.cfg.lua"
 	END
-	prosody_start
+	prosody_start "$1"
 }
 
-prosody_start() {
-	cd "$LAB/alpha/prosody"
-	process_run prosody-alpha lua5.4 /usr/bin/prosody -F --config "$LAB/alpha/prosody/prosody.cfg.lua"
-	process_ready prosody-alpha 30 prosody_answers
+prosody_start() { # alpha|annex
+	cd "$LAB/alpha/prosody-$1"
+	process_run "prosody-$1" lua5.4 /usr/bin/prosody -F --config "$PWD/prosody.cfg.lua"
+	process_ready "prosody-$1" 30 prosody_answers "$1"
 }
 
-prosody_answers() {
-	port_is_open "$PROSODY_C2S" && port_is_open "$PROSODY_COMPONENT"
+prosody_answers() { # alpha|annex
+	port_is_open "$(prosody_port "$1" C2S)" && port_is_open "$(prosody_port "$1" COMPONENT)"
 }
 
-prosody_stop() {
-	process_end prosody-alpha TERM 10
+prosody_stop() { # alpha|annex
+	process_end "prosody-$1" TERM 10
 }
 
-prosody_account() { # LOCAL PASSWORD
-	prosodyctl --root --config "$LAB/alpha/prosody/prosody.cfg.lua" \
-		register "$1" $prosody_domain "$2" >/dev/null
+prosody_account() { # alpha|annex LOCAL PASSWORD
+	prosodyctl --root --config "$LAB/alpha/prosody-$1/prosody.cfg.lua" \
+		register "$2" "${prosody_domain[$1]}" "$3" >/dev/null
 }

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kill drill: while numbered messages flow both ways, each gateway is killed with -9 ten times
+at random moments, PostgreSQL of boston stops, the link is cut and stalled. Then:
+
+  * what the first gateway committed arrives, all of it
+  * in the order of its conversation
+  * once between the sites; the last hop may repeat what its barrier had not covered, same stanza id
+  * what came back as an error was not delivered
+"""
+import random
+import threading
+
+import pytest
+
+from labkit import envelope_fields, pause, unique, wait_same, wait_until
+from xmpp import CLIENT
+
+SEED = 20020214
+KILLS = 10
+MESSAGES = 5000  # each way, at least
+PAIRS = [("ada", "bob"), ("carol", "dave"), ("erik", "fay"), ("grace", "hugo"), ("ivan", "jane")]
+WINDOW = 4096  # more than a barrier covers: the last hop repeats nothing older
+ID, TYPE, STANZA_ID = 1, 3, 4  # fields of wire.proto, Envelope
+
+
+class Conversation(threading.Thread):
+    """One direction between two clients: sends numbered messages until told to end."""
+
+    def __init__(self, mark, sender, recipient, least):
+        super().__init__(daemon=True)
+        self.sender, self.recipient = sender, recipient
+        self.prefix = f"{mark}-{sender.local}-{recipient.local}-"
+        self.least = least
+        self.sent = 0
+        self.ending = threading.Event()
+
+    def run(self):
+        while self.sent < self.least or not self.ending.is_set():
+            self.sent += 1
+            self.sender.message(self.recipient.account.address, f"number {self.sent}",
+                                stanza_id=f"{self.prefix}{self.sent}")
+            pause()
+
+    def numbers(self, client, error):
+        """The numbers of this conversation that the client has seen, in order."""
+        ids = (s.get("id") or "" for s in client.all(
+            lambda s: s.tag == CLIENT + "message" and (s.get("type") == "error") == error))
+        return [int(one[len(self.prefix):]) for one in ids if one.startswith(self.prefix)]
+
+    def received(self):
+        return self.numbers(self.recipient, False)
+
+    def bounced(self):
+        return set(self.numbers(self.sender, True))
+
+
+def journal(lab, site, queue, mark):
+    """(envelope id, stanza id) of the drill's messages in the journal, in order."""
+    rows = lab.sql(site, "SELECT envelope FROM hedgerow.journal j JOIN hedgerow.queue q ON q.id = j.queue"
+                         " WHERE q.name LIKE %s ORDER BY q.name, j.seq", queue)
+    found = []
+    for packed, in rows:
+        fields = envelope_fields(packed)
+        stanza_id = bytes(fields.get(STANZA_ID, [b""])[0]).decode()
+        if stanza_id.startswith(mark) and bytes(fields.get(TYPE, [b""])[0]) != b"error":
+            found.append((bytes(fields[ID][0]), stanza_id))
+    return found
+
+
+def play(lab, conversations):
+    """What happens, in a random but repeatable order, counted in messages and not in seconds."""
+    chance = random.Random(SEED)
+
+    def more(low, high):
+        goal = sum(one.sent for one in conversations) + chance.randrange(low, high)
+        wait_until(lambda: sum(one.sent for one in conversations) >= goal, "more messages")
+
+    def kill(name):
+        lab.kill(name)
+        lab.start(name)
+
+    def stop_postgres():
+        lab.stop("postgres-boston")
+        more(800, 1200)
+        lab.start("postgres-boston")
+
+    def link(command):
+        lab.link(command)
+        more(800, 1600)
+        lab.link("flow")
+
+    acts = [(kill, f"gateway-{site}") for site in ("amsterdam", "boston") for _ in range(KILLS)]
+    acts += [(stop_postgres,), (link, "cut"), (link, "stall")]
+    chance.shuffle(acts)
+    for act, *words in acts:
+        more(50, 350)
+        act(*words)
+
+
+@pytest.mark.drill
+def test_nothing_committed_is_lost_or_shown_twice(lab, login):
+    lab.wait_link()
+    mark = unique("drill")
+    conversations = []
+    for left, right in PAIRS:
+        one, other = login(left), login(right)
+        conversations += [Conversation(mark, one, other, MESSAGES // len(PAIRS)),
+                          Conversation(mark, other, one, MESSAGES // len(PAIRS))]
+    for conversation in conversations:
+        conversation.start()
+    play(lab, conversations)
+    for conversation in conversations:
+        conversation.ending.set()
+    for conversation in conversations:
+        conversation.join()
+
+    lab.wait_link()
+    wait_until(lambda: all(lab.value(site, "SELECT bool_and(acked = head) FROM hedgerow.queue")
+                           for site in ("amsterdam", "boston")), "the journals to drain", 120)
+    for left, right in PAIRS:
+        login(left, resource="after").round_trip()
+        login(right, resource="after").round_trip()
+    wait_same(lambda: sum(len(one.received()) for one in conversations), "the last messages")
+
+    report = []
+    for here, there in (("amsterdam", "boston"), ("boston", "amsterdam")):
+        left = journal(lab, here, f"link:{there}", mark)
+        arrived = journal(lab, there, "xmpp:%", mark)
+        assert len(set(left)) == len(left), f"{here} committed a message twice"
+        assert len({one for one, _ in arrived}) == len(arrived), f"{there} took a message twice"
+        assert set(arrived) == set(left), f"what {here} committed is not what {there} took"
+        report.append(f"{here}: {len(left)} committed")
+        check_conversations(conversations, [stanza_id for _, stanza_id in left], report)
+    print("\n" + "\n".join(report))
+
+
+def check_conversations(conversations, committed, report):
+    """Those whose messages are among the committed ones of one direction."""
+    for one in conversations:
+        numbers = [int(s[len(one.prefix):]) for s in committed if s.startswith(one.prefix)]
+        if not numbers:
+            continue
+        seen = one.received()
+        first = list(dict.fromkeys(seen))
+        bounced = one.bounced()
+        assert numbers == sorted(numbers), f"{one.prefix}: committed out of order"
+        assert first == numbers, (f"{one.prefix}: lost {sorted(set(numbers) - set(first))[:10]}, "
+                                  f"not committed but seen {sorted(set(first) - set(numbers))[:10]}, "
+                                  "or out of order")
+        assert not bounced & set(first), f"{one.prefix}: an error came back for what was delivered"
+        highest = 0
+        for number in seen:
+            assert number > highest - WINDOW, f"{one.prefix}: {number} again after {highest}"
+            highest = max(highest, number)
+        report.append(f"  {one.prefix}: {one.sent} sent, {len(numbers)} committed, {len(bounced)} refused, "
+                      f"{one.sent - len(numbers) - len(bounced)} lost before any commit, "
+                      f"{len(seen) - len(first)} repeated at the last hop")

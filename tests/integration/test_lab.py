@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab itself: it shows a conversation, and down leaves nothing behind."""
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from labkit import Lab, TOP
+
+
+def processes_of(directory):
+    """Those that name the directory on their command line."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                line = file.read().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(directory) in line:
+            found.append(line)
+    return found
+
+
+def test_chat_shows_what_both_sides_saw(lab):
+    shown = lab.run("chat", "ada", "bob", "Good morning")
+    assert "->  bob.baker@example.com: Good morning" in shown
+    assert "<-  ada.adams@example.com/lab: Good morning" in shown
+
+
+def test_chat_shows_the_error_that_comes_back(lab):
+    shown = lab.run("chat", "ada", "nobody@example.com", "Anyone?")
+    assert "error: item-not-found" in shown
+
+
+def test_status_names_every_process(lab):
+    shown = lab.run("status")
+    for name in ("gateway-amsterdam", "gateway-boston", "directory-amsterdam", "directory-boston",
+                 "postgres-amsterdam", "postgres-boston", "prosody-alpha", "ejabberd-beta",
+                 "slapd-alpha", "slapd-beta", "relay"):
+        assert any(line.startswith(name) and " up, pid " in line for line in shown.splitlines()), name
+
+
+@pytest.mark.drill
+def test_down_leaves_nothing_behind():
+    home = tempfile.mkdtemp(prefix="hrt-")
+    os.chmod(home, 0o711)
+    one = Lab(os.path.join(home, "lab"))
+    shown = one.run("up")
+    try:
+        assert "ada@im.alpha.example on Prosody" in shown
+        assert "bob@im.beta.example on ejabberd" in shown
+        assert processes_of(one.directory)
+    finally:
+        one.run("down")
+    assert os.listdir(home) == []
+    assert processes_of(one.directory) == []
+    one.run("down")  # a second time is no error
+    shutil.rmtree(home)
+
+
+def test_down_touches_nothing_that_is_not_a_lab(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    done = subprocess.run([TOP / "ops/lab", "down"], env={**os.environ, "HEDGEROW_LAB": str(tmp_path)},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "not a lab" in done.stderr
+    assert (tmp_path / "file").read_text() == "precious"
