@@ -21,6 +21,11 @@ daemon_start() { # gateway|directory SITE
 	process_ready "$1-$2" 60 daemon_is_ready "$1" "$log" "$from"
 }
 
+# It says so in what it has logged since byte FROM.
+daemon_is_ready() { # gateway|directory LOG FROM
+	tail -c "+$3" "$2" | grep -q "event=$1\.ready"
+}
+
 daemon_stop() { # gateway|directory SITE
 	process_end "$1-$2" TERM 30
 }

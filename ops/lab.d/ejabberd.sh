@@ -47,15 +47,10 @@ ejabberd_create() { # FILE with the lines for Hedgerow
 			    request_handlers:
 			      /api: mod_http_api
 		END
-		ejabberd_listener <"$1"
+		cat "$1" # it belongs under `listen:`
 	} >"$dir/ejabberd.yml"
 	printf '{lookup,["file"]}.\n' >"$dir/inetrc"
 	ejabberd_start
-}
-
-# The lines to paste start with `listen:`, which is there already.
-ejabberd_listener() {
-	sed '/^listen:/d'
 }
 
 ejabberd_start() {

@@ -25,7 +25,6 @@ prosody_create() { # alpha|annex FILE with the lines for Hedgerow
 		interfaces = { "127.0.0.1" }
 		local_interfaces = { "127.0.0.1" }
 		c2s_ports = { $(prosody_port "$1" C2S) }
-		component_ports = { $(prosody_port "$1" COMPONENT) }
 		s2s_ports = {} s2s_direct_tls_ports = {} c2s_direct_tls_ports = {} http_ports = {} https_ports = {}
 		authentication = "internal_hashed"
 		storage = "internal"
@@ -35,9 +34,9 @@ prosody_create() { # alpha|annex FILE with the lines for Hedgerow
 		modules_disabled = { "s2s" }
 		certificates = "$dir/tls"
 		log = { { levels = { min = "info" }, to = "console", timestamps = true } }
+		Include "$dir/hedgerow.cfg.lua"
 		VirtualHost "$domain"
 			ssl = { key = "$dir/tls/key.pem"; certificate = "$dir/tls/cert.pem" }
-		Include "$dir/hedgerow.cfg.lua"
 	END
 	prosody_start "$1"
 }

@@ -86,13 +86,17 @@ slapd_modify() { # FOREST
 		-y "$LAB/$1/slapd/admin.secret"
 }
 
-# Which forest has that uid?
+# The address of a person, in lower case; nothing when the forest has no such uid.
+slapd_mail() { # FOREST UID
+	ldapsearch -x -LLL -o ldif-wrap=no -H "$(slapd_socket "$1")" -D "cn=admin,$(slapd_base "$1")" \
+		-y "$LAB/$1/slapd/admin.secret" -b "$(slapd_base "$1")" "(uid=$2)" mail |
+		sed -n 's/^mail: //p'
+}
+
 slapd_forest_of() { # UID
 	local forest
 	for forest in $forests; do
-		if ldapsearch -x -LLL -H "$(slapd_socket "$forest")" -D "cn=admin,$(slapd_base "$forest")" \
-			-y "$LAB/$forest/slapd/admin.secret" -b "$(slapd_base "$forest")" "(uid=$1)" dn |
-			grep -q '^dn:'; then
+		if [ -n "$(slapd_mail "$forest" "$1")" ]; then
 			printf '%s\n' "$forest"
 			return
 		fi

@@ -99,7 +99,7 @@ class Lab:
     def metric(self, site, name):
         """The sum over the site's gateways, as they last reported."""
         return int(self.value(site, "SELECT coalesce(sum(value), 0) FROM hedgerow.metric_status"
-                                    " WHERE metric = %s", name))
+                                    " WHERE name = %s", name))
 
     def synced(self, site, forest):
         """Reads the forest now; returns when its people are published here and known at both sites."""
