@@ -166,7 +166,7 @@ class Lab:
                                        f"changetype: modify\nreplace: {attribute}\n{attribute}: {value}\n")
 
 
-def envelope_fields(packed):
+def protobuf(packed):
     """Field number -> list of values of a packed protobuf message, one level deep."""
     fields, at, data = {}, 0, bytes(packed)
 

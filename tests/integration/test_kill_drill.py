@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from labkit import envelope_fields, pause, unique, wait_same, wait_until
+from labkit import pause, protobuf, unique, wait_same, wait_until
 from xmpp import CLIENT
 
 SEED = 20020214
@@ -60,7 +60,7 @@ def journal(lab, site, queue, mark):
                          " WHERE q.name LIKE %s ORDER BY q.name, j.seq", queue)
     found = []
     for packed, in rows:
-        fields = envelope_fields(packed)
+        fields = protobuf(packed)
         stanza_id = bytes(fields.get(STANZA_ID, [b""])[0]).decode()
         if stanza_id.startswith(mark) and bytes(fields.get(TYPE, [b""])[0]) != b"error":
             found.append((bytes(fields[ID][0]), stanza_id))

@@ -9,7 +9,7 @@ import uuid
 import pytest
 import zmq
 
-from labkit import SLOW, unique, wait_until
+from labkit import SLOW, protobuf, unique, wait_until
 from xmpp import CLIENT
 
 CARL, ADA = "carl.chicago@example.com", "ada.adams@example.com"
@@ -55,16 +55,9 @@ def uuid7():
 
 
 def kind_of(frame):
-    """Number and content of a frame's body; compressed ones are never small enough to matter."""
-    data, at = frame[1:], 9
-    key = data[at]
-    size, shift, at = 0, 0, at + 1
-    while True:
-        byte = data[at]
-        size |= (byte & 127) << shift
-        shift, at = shift + 7, at + 1
-        if byte < 128:
-            return key >> 3, data[at:at + size]
+    """Number and content of a frame's body; none that comes here is large enough to be compressed."""
+    (number, (content,)), = ((n, v) for n, v in protobuf(frame[1:]).items() if n != 1)
+    return number, content
 
 
 class Peer:
@@ -96,13 +89,13 @@ class Peer:
                 self.send(PONG, content)
 
     def begin(self):
+        """Returns the position that amsterdam has committed."""
         self.send(HELLO, field(1, 1) + field(2, "chicago") + field(3, "chicago-1")
                   + field(4, self.incarnation))
-        hello = self.wait(HELLO, "Hello")
-        incarnation = hello.split(b"\x22", 1)[1][1:37]
-        resume = self.wait(RESUME, "Resume")
+        incarnation = protobuf(self.wait(HELLO, "Hello"))[4][0]
+        resume = protobuf(self.wait(RESUME, "Resume"))
         self.send(RESUME, field(1, incarnation) + field(2, 0) + field(3, 100))
-        return resume
+        return resume.get(2, [0])[0]
 
     def batch(self, first, *envelopes):
         self.send(BATCH, field(1, first) + b"".join(field(3, one) for one in envelopes))
@@ -201,7 +194,7 @@ def test_a_message_of_a_peer_arrives_and_a_replayed_batch_does_not_repeat_it(lab
 
     more = counted(lab, "link_replayed_total")
     again = dial(keys, incarnation)
-    assert field(2, 1) in again.begin(), "the resume position is what was acknowledged"
+    assert again.begin() == 1
     again.batch(1, one)
     again.batch(2, envelope(CARL, ADA, last, unique()))
     ada.wait_body(last)
@@ -230,10 +223,7 @@ def test_a_sender_that_the_site_does_not_own_is_refused(lab, login, keys, incarn
     forged, honest = unique("forged"), unique("honest")
     mark = lab.log_mark("gateway-amsterdam")
     peer = dial(keys, incarnation)
-    resume = peer.begin()
-    position = next(n for n in range(1000) if field(2, n) + field(3, 1)[:1] in resume or n == 999)
-    next_seq = position + 1
-    peer.batch(next_seq, envelope("bob.baker@example.com", ADA, forged, unique()),
+    peer.batch(peer.begin() + 1, envelope("bob.baker@example.com", ADA, forged, unique()),
                envelope(CARL, ADA, honest, unique()))
     ada.wait_body(honest)
     lab.wait_log(mark, r"event=switchboard\.sender_refused")
