@@ -65,13 +65,13 @@ RETURN coalesce(value ~ '^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$', false);
 
 CREATE FUNCTION hedgerow.is_domain(value text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(value = lower(value) AND octet_length(value) <= 253
+RETURN coalesce(value = lower(value COLLATE "C") AND octet_length(value) <= 253
 	AND value ~ '^([a-z0-9\u0080-\U0010ffff]([a-z0-9\u0080-\U0010ffff-]{0,61}[a-z0-9\u0080-\U0010ffff])?\.)*[a-z0-9\u0080-\U0010ffff]([a-z0-9\u0080-\U0010ffff-]{0,61}[a-z0-9\u0080-\U0010ffff])?$', false);
 
 -- local@domain, lower case, as the local part of a JID may be (RFC 7622, 3.3)
 CREATE FUNCTION hedgerow.is_address(value text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(value = lower(value) AND octet_length(value) <= 1023
+RETURN coalesce(value = lower(value COLLATE "C") AND octet_length(value) <= 1023
 	AND value ~ '^[^@"&''/:<>[:space:][:cntrl:]]+@[^@]+$'
 	AND hedgerow.is_domain(split_part(value, '@', 2)), false);
 
@@ -727,7 +727,7 @@ DECLARE
 	bad record;
 BEGIN
 	SELECT c.anchor, c.address INTO bad FROM changed c
-		WHERE c.address <> lower(c.address) OR c.address !~ '^[^@[:space:]]+@[^@[:space:]]+$' LIMIT 1;
+		WHERE c.address <> lower(c.address COLLATE "C") OR c.address !~ '^[^@[:space:]]+@[^@[:space:]]+$' LIMIT 1;
 	IF FOUND THEN
 		PERFORM hedgerow.refuse(format('"%s" is not a federation address (person %s)', bad.address, bad.anchor),
 			'an address is local@domain in lower case; correct the entry or the mapping');
@@ -741,7 +741,7 @@ DECLARE
 	bad record;
 BEGIN
 	SELECT c.anchor, c.state, c.native INTO bad FROM changed c
-		WHERE c.state NOT IN ('active', 'deleted') OR c.native <> lower(c.native) LIMIT 1;
+		WHERE c.state NOT IN ('active', 'deleted') OR c.native <> lower(c.native COLLATE "C") LIMIT 1;
 	IF FOUND AND bad.state NOT IN ('active', 'deleted') THEN
 		PERFORM hedgerow.refuse(format('the state of a person cannot be "%s" (person %s)', bad.state, bad.anchor), 'it is one of: active, deleted');
 	ELSIF FOUND THEN
