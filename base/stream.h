@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A TCP connection that we dial, with or without TLS (GnuTLS), on the loop. Bytes written in one
- * turn leave in one write at its end. The object reports exactly one stream_events.closed, after
- * which the owner calls stream_free (allowed inside every callback). */
+/* A TCP connection that we dial, with or without TLS (GnuTLS, 1.2 and later), on the loop. Every
+ * address of the host is tried in turn. Bytes written in one turn leave in one write at its end.
+ * The object reports exactly one stream_events.closed, never inside a call of its owner, after which
+ * the owner calls stream_free (allowed inside every callback). When the peer ends its direction in
+ * good order, what waits is still written before `closed`. */
 #pragma once
 
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/slice.h"
+
+#include <stdint.h>
 
 enum stream_tls {
 	STREAM_PLAIN,
@@ -28,7 +32,8 @@ struct stream_events {
 	void (*received)(void *ctx, struct slice bytes);
 	/* What was waiting fell below stream_options.write_limit / 4 after having been above half. May be NULL. */
 	void (*drained)(void *ctx);
-	/* err->status HR_NONE: the peer closed in good order. */
+	/* err->status HR_NONE: closed in good order, by the peer or after stream_shutdown. HR_FAIL: the
+	 * certificate is not good, ca_file is unusable, or write_limit is passed. HR_RETRY: all else. */
 	void (*closed)(void *ctx, const struct hr_err *err);
 };
 
@@ -39,8 +44,11 @@ struct stream *stream_connect(struct loop *loop, const struct stream_options *op
 void stream_free(struct stream *stream); /* what is unsent is lost; no event follows; NULL is fine */
 DEFINE_SCOPED(stream)
 
-void stream_write(struct stream *stream, struct slice bytes); /* copied */
+/* Copied. Before `opened` it waits; after stream_shutdown, or the peer's end, it is dropped. */
+void stream_write(struct stream *stream, struct slice bytes);
 size_t stream_waiting(const struct stream *stream); /* bytes accepted and not yet given to the kernel */
 void stream_pause(struct stream *stream);  /* stops reading: TCP pushes back. At most one more `received` may come */
 void stream_resume(struct stream *stream);
-void stream_shutdown(struct stream *stream); /* writes what waits, then closes; `closed` follows */
+/* Writes what waits, ends our direction, waits for the peer's end (10 s at most); `closed` follows.
+ * Bytes that still come are delivered, or thrown away while paused. */
+void stream_shutdown(struct stream *stream);
