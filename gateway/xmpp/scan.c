@@ -369,6 +369,7 @@ static void XMLCALL on_end(void *user, const char *name)
 	scan->level--;
 	if (scan->level == 0) {
 		scan->events->ended(scan->ctx);
+		scan_stop(scan);
 		return;
 	}
 	if (scan->level == 2)
@@ -409,6 +410,10 @@ static void XMLCALL on_comment(void *user, const char *data)
 
 static void set_handlers(struct scan *scan)
 {
+#if HAVE_DECL_XML_SETREPARSEDEFERRALENABLED
+	/* a stanza must not wait for the next one; SCAN_TOKEN_MAX bounds what is read again */
+	XML_SetReparseDeferralEnabled(scan->parser, XML_FALSE);
+#endif
 	XML_SetUserData(scan->parser, scan);
 	XML_SetElementHandler(scan->parser, on_start, on_end);
 	XML_SetNamespaceDeclHandler(scan->parser, on_declaration, NULL);

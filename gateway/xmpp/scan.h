@@ -46,7 +46,7 @@ struct scan_events {
 	void (*failed)(void *ctx, struct slice condition, struct slice text); /* stream error */
 	/* An element that is no stanza: "namespace name". It is skipped. */
 	void (*unknown)(void *ctx, struct slice name);
-	void (*ended)(void *ctx); /* the peer's end tag of the stream */
+	void (*ended)(void *ctx); /* the peer's end tag of the stream; nothing follows */
 };
 
 enum scan_fault {
