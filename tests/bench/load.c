@@ -40,7 +40,7 @@ struct side {
 /* What had been used up at one moment. */
 struct sample {
 	uint64_t at_ns, received;
-	int64_t cpu_us, load_us;
+	int64_t cpu_us, load_us, machine_us;
 	struct usage_wire wire;
 };
 
@@ -330,7 +330,8 @@ static struct sample take_sample(struct load *load)
 	struct hr_err err;
 
 	if (usage_cpu(options->watched, options->watched_count, &sample.cpu_us, &err) != HR_OK ||
-	    usage_wire(options->wires, options->wire_count, &sample.wire, &err) != HR_OK)
+	    usage_wire(options->wires, options->wire_count, &sample.wire, &err) != HR_OK ||
+	    usage_machine(&sample.machine_us, &err) != HR_OK)
 		load->events->failed(load->ctx, &err);
 	getrusage(RUSAGE_SELF, &own);
 	sample.load_us = (own.ru_utime.tv_sec + own.ru_stime.tv_sec) * (int64_t)1000000 +
@@ -351,12 +352,18 @@ static void conclude(struct load *load)
 	result->duplicates = tally->duplicates;
 	result->disordered = tally->disordered;
 	result->strays = tally->strays;
+	double cpu_us = (double)(end->cpu_us - begin->cpu_us);
+	double load_us = (double)(end->load_us - begin->load_us);
+	double time_us = (double)(end->at_ns - begin->at_ns) / 1000;
 	if (messages > 0) {
-		result->messages_per_s = messages * 1e9 / (double)(end->at_ns - begin->at_ns);
-		result->cpu_us_per_message = (double)(end->cpu_us - begin->cpu_us) / messages;
-		result->load_us_per_message = (double)(end->load_us - begin->load_us) / messages;
+		result->messages_per_s = messages * 1e6 / time_us;
+		result->cpu_us_per_message = cpu_us / messages;
+		result->load_us_per_message = load_us / messages;
 		result->wire_bytes_per_message =
 			(double)(end->wire.bytes - begin->wire.bytes) / messages;
+		result->elsewhere =
+			((double)(end->machine_us - begin->machine_us) - cpu_us - load_us) /
+			time_us;
 	}
 	if (begin->wire.sockets != end->wire.sockets)
 		complain(load, &result->wrong, "wire", "a connection has come or gone");

@@ -44,6 +44,7 @@ struct load_result {
 	struct hr_err complaint; /* the first thing wrong, or HR_OK */
 	/* Of the measured part: */
 	double messages_per_s, cpu_us_per_message, wire_bytes_per_message, load_us_per_message;
+	double elsewhere; /* processors kept busy by neither the watched nor us */
 	uint32_t p50_us, p99_us, max_us;
 };
 

@@ -24,6 +24,11 @@ struct process {
 	bool counted;
 };
 
+static int64_t tick_us(void)
+{
+	return 1000000 / sysconf(_SC_CLK_TCK);
+}
+
 /* /proc/PID/stat: pid (name) state ppid ... with utime, stime, cutime, cstime as fields 14 to 17.
  */
 static bool read_process(const char *pid, struct process *out)
@@ -99,7 +104,24 @@ enum hr_status usage_cpu(const pid_t *roots, size_t count, int64_t *us, struct h
 	free(all);
 	if (found != count)
 		return err_set(err, HR_FAIL, "a process under test is gone");
-	*us = ticks * (1000000 / sysconf(_SC_CLK_TCK));
+	*us = ticks * tick_us();
+	return HR_OK;
+}
+
+/* The first line of /proc/stat: cpu user nice system idle iowait irq softirq steal ... */
+enum hr_status usage_machine(int64_t *us, struct hr_err *err)
+{
+	unsigned long long t[8];
+	FILE *file = fopen("/proc/stat", "re");
+
+	if (!file)
+		return err_set(err, HR_FAIL, "/proc/stat: %s", strerror(errno));
+	int got = fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2],
+			 &t[3], &t[4], &t[5], &t[6], &t[7]);
+	fclose(file);
+	if (got != countof(t))
+		return err_set(err, HR_FAIL, "/proc/stat has changed its form");
+	*us = (int64_t)(t[0] + t[1] + t[2] + t[5] + t[6] + t[7]) * tick_us();
 	return HR_OK;
 }
 

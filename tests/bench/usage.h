@@ -16,6 +16,9 @@
 HR_MUST_USE enum hr_status usage_cpu(const pid_t *roots, size_t count, int64_t *us,
 				     struct hr_err *err);
 
+/* Time that the processors of the machine were busy, whoever kept them so, in microseconds. */
+HR_MUST_USE enum hr_status usage_machine(int64_t *us, struct hr_err *err);
+
 struct usage_wire {
 	uint64_t bytes; /* TCP payload sent by both ends, with what was sent twice */
 	size_t sockets; /* ends counted; another number later means that bytes went uncounted */

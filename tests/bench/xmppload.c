@@ -108,13 +108,15 @@ static void on_done(void *ctx, const struct load_result *r)
 	struct program *program = ctx;
 	scoped_str line = str_format(
 		"done messages_per_s=%.0f p50_us=%u p99_us=%u max_us=%u cpu_us_per_message=%.2f"
-		" wire_bytes_per_message=%.1f load_us_per_message=%.2f sent=%llu lost=%llu"
-		" duplicates=%llu disordered=%llu strays=%llu wrong=%llu errors=%llu complaint=%s",
+		" wire_bytes_per_message=%.1f load_us_per_message=%.2f elsewhere=%.2f sent=%llu"
+		" lost=%llu duplicates=%llu disordered=%llu strays=%llu wrong=%llu errors=%llu "
+		"complaint=%s",
 		r->messages_per_s, r->p50_us, r->p99_us, r->max_us, r->cpu_us_per_message,
-		r->wire_bytes_per_message, r->load_us_per_message, (unsigned long long)r->sent,
-		(unsigned long long)r->lost, (unsigned long long)r->duplicates,
-		(unsigned long long)r->disordered, (unsigned long long)r->strays,
-		(unsigned long long)r->wrong, (unsigned long long)r->errors, r->complaint.text);
+		r->wire_bytes_per_message, r->load_us_per_message, r->elsewhere,
+		(unsigned long long)r->sent, (unsigned long long)r->lost,
+		(unsigned long long)r->duplicates, (unsigned long long)r->disordered,
+		(unsigned long long)r->strays, (unsigned long long)r->wrong,
+		(unsigned long long)r->errors, r->complaint.text);
 
 	answer(program, line);
 	program->busy = false;
