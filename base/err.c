@@ -5,10 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Takes off the first part of a character at the end, which a cut may have left there. */
+static size_t whole_characters(const char *text, size_t len)
+{
+	size_t start = len;
+
+	while (start > 0 && len - start < 4 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
+		start--;
+	if (start == 0)
+		return len;
+	unsigned char lead = (unsigned char)text[start - 1];
+	size_t need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+	return len - start + 1 < need ? start - 1 : len;
+}
+
 static void one_line(char *text)
 {
-	size_t len = strlen(text);
+	size_t len = whole_characters(text, strlen(text));
 
+	text[len] = '\0';
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
 		text[--len] = '\0';
 	for (char *at = text; *at; at++)
