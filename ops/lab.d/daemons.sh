@@ -23,7 +23,9 @@ daemon_start() { # gateway|directory SITE
 
 # It says so in what it has logged since byte FROM.
 daemon_is_ready() { # gateway|directory LOG FROM
-	tail -c "+$3" "$2" | grep -q "event=$1\.ready"
+	local event
+	case $1 in gateway) event=gateway.ready ;; directory) event=database.up ;; esac
+	tail -c "+$3" "$2" | grep -q "event=$event "
 }
 
 daemon_stop() { # gateway|directory SITE

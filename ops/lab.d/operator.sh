@@ -35,9 +35,8 @@ operator_site() { # SITE
 	done
 	endpoint=LINK_$site
 	[ "$site" != boston ] || endpoint=RELAY_PORT # amsterdam dials boston through the relay
-	operator_at "$site" site init "$site" --endpoint "tcp://127.0.0.1:${!endpoint}"
-	key=$("$build/hedgerow-gateway" --generate-key "$dir/secrets/link.key")
-	operator_at "$site" site key add "$key"
+	key=$(HEDGEROW_GATEWAY=$build/hedgerow-gateway operator_at "$site" key generate "$dir/secrets/link.key")
+	operator_at "$site" site init "$site" --endpoint "tcp://127.0.0.1:${!endpoint}" --key "$key"
 	operator_ini "$site"
 	"$build/hedgerow-gateway" --check -c "$dir/gateway.ini"
 	"$build/hedgerow-directory" --check -c "$dir/directory.ini"
@@ -86,9 +85,9 @@ operator_forest() { # SITE
 		--url "ldaps://127.0.0.1:$(slapd_port "$forest")" --ca "$forest.ca" \
 		--bind-dn "cn=hedgerow,ou=Services,$base" --bind-secret "$forest.password" \
 		--base-dn "ou=People,$base" --filter '(objectClass=imPerson)'
-	operator_at "$site" mapping add "$forest" installation --attribute imInstallation
-	operator_at "$site" mapping add "$forest" alias --attribute imAlias
-	operator_at "$site" mapping add "$forest" enabled --attribute imEnabled
+	operator_at "$site" mapping add "$forest" installation imInstallation
+	operator_at "$site" mapping add "$forest" alias imAlias
+	operator_at "$site" mapping add "$forest" enabled imEnabled
 	operator_at "$site" domain add example.com --forest "$forest"
 	operator_at "$site" domain add "$forest.example" --forest "$forest"
 	case $forest in
@@ -109,8 +108,8 @@ operator_rules() {
 	for site in $sites; do
 		wait_for 60 "both forests at $site" operator_is_true "$site" \
 			"SELECT count(DISTINCT forest) = 2 AND count(*) = 4 FROM hedgerow.email_domain"
-		operator_at "$site" rule add alpha-to-beta --from forest:alpha --to forest:beta --action allow
-		operator_at "$site" rule add beta-to-alpha --from forest:beta --to forest:alpha --action allow
+		operator_at "$site" rule add alpha-to-beta allow --from forest:alpha --to forest:beta
+		operator_at "$site" rule add beta-to-alpha allow --from forest:beta --to forest:alpha
 	done
 }
 
@@ -228,10 +227,5 @@ operator_streaming() {
 }
 
 operator_status() { # SITE
-	local query
-	for query in "SELECT peer AS link, state, queued, detail FROM hedgerow.link_status" \
-		"SELECT installation, domain, state, queued, detail FROM hedgerow.stream_status" \
-		"SELECT forest, state, last_good, people, refused FROM hedgerow.sync_status"; do
-		postgres_psql "$1" -q -P footer=off -P null= -c "$query"
-	done
+	operator_at "$1" status
 }

@@ -114,21 +114,21 @@ def deep(levels):
 
 
 @pytest.mark.parametrize("metric, data, ends", [
-    ("xmpp_refused_xml", message("<body>broken</bodi>"), True),
-    ("xmpp_refused_xml", "\x00\x01\x02", True),
-    ("xmpp_refused_xml", b"<message from='yara@im.mimic-a.example' to='zoe.baker@example.com'><body>\xff\xfe</body></message>", True),
-    ("xmpp_refused_namespace", message("<body>who?</body>", attributes=" xmlns='jabber:server'"), True),
-    ("xmpp_refused_size", message("<body>" + "x" * 10_000_000 + "</body>"), True),
-    ("xmpp_refused_depth", message(deep(10_000)), True),
-    ("xmpp_refused_dtd", "<!DOCTYPE x [<!ENTITY a 'b'>]>" + message("<body>&a;</body>"), True),
-    ("xmpp_refused_from", message("<body>I am bob</body>", sender="bob@im.beta.example/r"), False),
-    ("xmpp_refused_from", message("<body>I am ada</body>", sender="ada.adams@example.com/r"), False),
-    ("xmpp_refused_from", message("<body>no at</body>", sender="@@"), False),
-    ("xmpp_refused_to", message("<body>to</body>", to="@/"), False),
+    ("xmpp_refused_xml_total", message("<body>broken</bodi>"), True),
+    ("xmpp_refused_xml_total", "\x00\x01\x02", True),
+    ("xmpp_refused_xml_total", b"<message from='yara@im.mimic-a.example' to='zoe.baker@example.com'><body>\xff\xfe</body></message>", True),
+    ("xmpp_refused_namespace_total", message("<body>who?</body>", attributes=" xmlns='jabber:server'"), True),
+    ("xmpp_refused_size_total", message("<body>" + "x" * 10_000_000 + "</body>"), True),
+    ("xmpp_refused_depth_total", message(deep(10_000)), True),
+    ("xmpp_refused_dtd_total", "<!DOCTYPE x [<!ENTITY a 'b'>]>" + message("<body>&a;</body>"), True),
+    ("xmpp_refused_from_total", message("<body>I am bob</body>", sender="bob@im.beta.example/r"), False),
+    ("xmpp_refused_from_total", message("<body>I am ada</body>", sender="ada.adams@example.com/r"), False),
+    ("xmpp_refused_from_total", message("<body>no at</body>", sender="@@"), False),
+    ("xmpp_refused_to_total", message("<body>to</body>", to="@/"), False),
 ], ids=["mismatched-tag", "control-bytes", "not-utf-8", "namespace", "ten-megabytes", "ten-thousand-deep",
         "entities", "from-another-server", "from-a-federation-address", "from-malformed", "to-malformed"])
 def test_bad_input_is_refused_named_counted_and_stops_nothing_else(lab, mimics, metric, data, ends):
-    refusal(lab, mimics, metric, r"xmpp\.refuse", data, ends)
+    refusal(lab, mimics, metric, r"event=xmpp\.refused", data, ends)
 
 
 def test_a_sender_nobody_knows_is_refused(lab, mimics):

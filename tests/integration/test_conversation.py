@@ -213,8 +213,8 @@ def test_a_rule_refuses_with_its_reason(lab, login):
     grace, jane = login("grace"), login("jane")
     jane_address, grace_address = "jane.baker@example.com", "grace.adams@example.com"
     reason = f"not before the merger {unique()}"
-    lab.hedgerow("amsterdam", "rule", "add", "no-grace", "--priority", "1",
-                 "--from", f"address:{grace_address}", "--to", "any", "--action", "deny", "--reason", reason)
+    lab.hedgerow("amsterdam", "rule", "add", "no-grace", "deny", "--priority", "1",
+                 "--from", f"address:{grace_address}", "--reason", reason)
     try:
         wait_until(lambda: rule_is_in_force(grace, jane, jane_address), "the rule")
         stanza_id = grace.message(jane_address, "may I?")

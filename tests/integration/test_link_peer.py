@@ -124,8 +124,8 @@ def fixture_keys(lab):
     """
     with_sql(lab, rows, {"key": keys[0].decode(), "carl": CARL})
     lab.hedgerow("amsterdam", "link", "add", "chicago", "--dialer", "chicago")
-    lab.hedgerow("amsterdam", "rule", "add", "gamma-to-alpha", "--from", "forest:gamma",
-                 "--to", "forest:alpha", "--action", "allow")
+    lab.hedgerow("amsterdam", "rule", "add", "gamma-to-alpha", "allow", "--from", "forest:gamma",
+                 "--to", "forest:alpha")
     yield keys
     lab.hedgerow("amsterdam", "rule", "remove", "gamma-to-alpha")
     lab.hedgerow("amsterdam", "link", "remove", "chicago")
