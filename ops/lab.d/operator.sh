@@ -64,9 +64,8 @@ operator_ini() { # SITE
 }
 
 operator_join() {
-	operator_at amsterdam site join boston --database "$(postgres_conninfo boston)" &
+	operator_at amsterdam site join boston --database "$(postgres_conninfo boston)"
 	operator_at boston site join amsterdam --database "$(postgres_conninfo amsterdam)"
-	wait $!
 	wait_for 60 "boston at amsterdam" operator_is_true amsterdam "SELECT count(*) = 2 FROM hedgerow.site"
 	wait_for 60 "amsterdam at boston" operator_is_true boston "SELECT count(*) = 2 FROM hedgerow.site"
 	operator_at amsterdam link add boston --dialer amsterdam
