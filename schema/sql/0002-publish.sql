@@ -42,6 +42,9 @@ CREATE TABLE sync_state (
 	site text NOT NULL,
 	forest text NOT NULL,
 	last_good timestamptz,
+	last_good_run bigint,
+	answer numeric,    -- hash of the directory's answer that last_good_run left published, and
+	inputs text,       -- of everything else that it depended on: see sync_inputs
 	next_run timestamptz NOT NULL DEFAULT now(),
 	failures int NOT NULL DEFAULT 0,
 	wants_full boolean NOT NULL DEFAULT false,
@@ -74,6 +77,10 @@ CREATE TABLE sync_refused (
 );
 COMMENT ON TABLE sync_refused IS 'Values and entries of a directory that are not published now, and why. Local.';
 
+INSERT INTO setting (name, value, kind, meaning) VALUES
+	('person_grace', '30 days', 'interval',
+	'a person who is gone from the directory is forgotten, and the address free, after this time');
+
 -- Values ----------------------------------------------------------------------------------------
 
 -- The form in which an address is stored and compared: NFKC, case folded as stringprep's nodeprep
@@ -92,8 +99,13 @@ END COLLATE "C";
 CREATE FUNCTION sync_is_address(value text) RETURNS boolean IMMUTABLE PARALLEL SAFE
 RETURN value COLLATE "C" ~ '^[^][@"<>:,;()[:space:][:cntrl:]]+@[^][@"<>:,;()\\!#$%*+=?^_`{|}~[:space:][:cntrl:]]+$'
 	AND octet_length(value) <= 320
-	AND value COLLATE "C" !~ '[@.][.-]|-[.]|[.-]$'
+	AND value COLLATE "C" !~ '@[.-]|[.][.-]|-[.]|[.-]$'
 	AND (octet_length(value) = length(value) OR value COLLATE "und-x-icu" !~ '[[:space:][:cntrl:]]');
+
+-- Whether a lower-case text is an address that needs no folding: most are, and this is quick.
+CREATE FUNCTION sync_is_plain(value text) RETURNS boolean IMMUTABLE PARALLEL SAFE
+RETURN value COLLATE "C" ~ '^[a-z0-9.!#$%*+=?^_`{|}~\\-]+@[a-z0-9]+(-+[a-z0-9]+)*([.][a-z0-9]+(-+[a-z0-9]+)*)*$'
+	AND octet_length(value) <= 320;
 
 COMMENT ON FUNCTION fold_address IS 'the stored form of a federation or native address';
 COMMENT ON FUNCTION sync_is_address IS 'whether a folded text is local@domain';
@@ -103,6 +115,8 @@ CREATE FUNCTION sync_expression(col text, pattern text, replacement text) RETURN
 RETURN CASE
 	WHEN col IS NULL THEN quote_literal(replacement)
 	WHEN pattern = '^(.*)$' AND replacement = '\1' THEN col || '[1]'
+	WHEN pattern = '^(.*)$' AND replacement !~ '\\[^1]' THEN
+		format($$replace(%L, '\1', %s[1])$$, replacement, col)
 	ELSE format($$CASE WHEN %1$s[1] ~ %2$L THEN nullif(regexp_replace(%1$s[1], %2$L, %3$L), '')
 		WHEN cardinality(%1$s) > 1 THEN (SELECT nullif(regexp_replace(v, %2$L, %3$L), '')
 			FROM unnest(%1$s) WITH ORDINALITY AS u (v, n) WHERE v ~ %2$L ORDER BY n LIMIT 1) END$$,
@@ -188,10 +202,11 @@ CREATE TRIGGER e_forest_forgets_sync AFTER DELETE ON forest
 	FOR EACH ROW EXECUTE FUNCTION forest_forgets_sync();
 
 -- A run -----------------------------------------------------------------------------------------
+-- sync_begin, sync_finish and sync_fail are called by the daemon; the functions between are their parts
+-- and count on their settings.
 
 CREATE FUNCTION sync_forest(name text) RETURNS forest
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 DECLARE
 	f forest%ROWTYPE;
@@ -264,10 +279,6 @@ BEGIN
 	SELECT array_agg(t.attribute ORDER BY t.n) INTO names
 	FROM (SELECT min(m.attribute) AS attribute, substr(m.col, 2)::int AS n
 		FROM sync_mapping m WHERE m.col IS NOT NULL GROUP BY m.col) t;
-	IF NOT EXISTS (SELECT FROM sync_mapping m WHERE m.field = 'address') THEN
-		PERFORM refuse(format('forest "%s" has no mapping for the field address', forest_name),
-			'say which attribute holds the e-mail address: hedgerow.add_mapping');
-	END IF;
 	EXECUTE format('CREATE TEMP TABLE sync_staging (anchor text, dn text, refused text[]%s)',
 		(SELECT string_agg(format(', a%s text[] COLLATE "C"', n), '' ORDER BY n)
 		FROM generate_series(1, cardinality(names)) n));
@@ -278,7 +289,6 @@ END $$;
 -- Runs are kept for 30 days, the last 100 of a forest for ever.
 CREATE FUNCTION sync_prune(site_name text, forest_name text) RETURNS void
 LANGUAGE sql
-SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 	WITH old AS (
 		DELETE FROM sync_run r
@@ -295,12 +305,15 @@ $$;
 -- be published.
 CREATE FUNCTION sync_map(f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 DECLARE
 	only_installation text;
 	expressions text;
 BEGIN
+	IF NOT EXISTS (SELECT FROM sync_mapping m WHERE m.field = 'address') THEN
+		PERFORM refuse(format('forest "%s" has no mapping for the field address', f.forest),
+			'say which attribute holds the e-mail address: hedgerow.add_mapping');
+	END IF;
 	SELECT min(i.installation) INTO only_installation FROM installation i
 	WHERE i.site = f.site AND i.forest = f.forest HAVING count(*) = 1;
 
@@ -318,37 +331,47 @@ BEGIN
 		GROUP BY n.field
 	) e;
 
+	-- OFFSET 0 keeps each step a step, so that no expression is evaluated twice.
 	EXECUTE format($sql$
 	CREATE TEMP TABLE sync_target ON COMMIT DROP AS
-	WITH raw AS MATERIALIZED (SELECT anchor, %s FROM sync_staging),
-	place AS (
+	WITH place AS (
 		SELECT DISTINCT ON (installation) installation, native_domain FROM installation
-		WHERE forest = %L ORDER BY installation, site = %L DESC, site),
-	folded AS MATERIALIZED (
-		SELECT r.anchor, fold_address(r.address) AS address,
-			coalesce(r.installation, %L) AS wanted, p.installation, p.native_domain,
-			fold_address(replace(r.native, '${installation.domain}', p.native_domain)) AS native,
-			r.name, sync_enabled(r.enabled) AS enabled, r.enabled AS enabled_value, r.alias
-		FROM raw r LEFT JOIN place p ON p.installation = coalesce(r.installation, %L)
-		WHERE r.address IS NOT NULL)
-	SELECT anchor, address COLLATE "C" AS address,
-		CASE WHEN installation IS NOT NULL THEN native COLLATE "C" END AS native,
-		installation, name, coalesce(enabled, false) AS enabled,
-		CASE WHEN enabled IS NULL THEN enabled_value END AS enabled_unknown,
-		alias, NULL::text[] COLLATE "C" AS aliases,
-		CASE WHEN NOT sync_is_address(address) THEN
+		WHERE forest = %2$L ORDER BY installation, site = %3$L DESC, site),
+	raw AS (SELECT anchor, %1$s FROM sync_staging OFFSET 0),
+	placed AS (
+		SELECT r.anchor, r.address, r.name, r.alias, r.enabled, coalesce(r.installation, %4$L) AS wanted,
+			p.installation, p.native_domain, lower(r.address COLLATE "C") AS address_low,
+			replace(r.native, '${installation.domain}', p.native_domain) AS native,
+			lower(replace(r.native, '${installation.domain}', p.native_domain) COLLATE "C") AS native_low
+		FROM raw r LEFT JOIN place p ON p.installation = coalesce(r.installation, %4$L)
+		WHERE r.address IS NOT NULL OFFSET 0),
+	checked AS (
+		SELECT *, sync_is_plain(address_low) AS address_plain, sync_is_plain(native_low) AS native_plain,
+			sync_enabled(enabled) AS is_enabled
+		FROM placed OFFSET 0),
+	folded AS (
+		SELECT anchor, wanted, installation, native_domain, name, alias, enabled, is_enabled,
+			address_plain, native_plain,
+			CASE WHEN address_plain THEN address_low ELSE fold_address(address) END AS address,
+			CASE WHEN native_plain THEN native_low ELSE fold_address(native) END AS native
+		FROM checked OFFSET 0)
+	SELECT anchor, address, CASE WHEN installation IS NOT NULL THEN native END AS native,
+		installation, regexp_replace(name, '[[:cntrl:]]+', ' ', 'g') AS name,
+		coalesce(is_enabled, false) AS enabled, CASE WHEN is_enabled IS NULL THEN enabled END AS enabled_unknown,
+		alias, NULL::text[] AS aliases,
+		CASE WHEN NOT (address_plain OR sync_is_address(address)) THEN
 			format('address: %%s is not an address local@domain', left(address, 100))
 		WHEN wanted IS NOT NULL AND installation IS NULL THEN
 			format('installation: %%s is not an installation of this forest', left(wanted, 100))
 		WHEN installation IS NOT NULL AND native IS NULL THEN
 			format('native: installation %%s is given, but no native address', installation)
-		WHEN installation IS NOT NULL AND NOT sync_is_address(native) THEN
+		WHEN installation IS NOT NULL AND NOT (native_plain OR sync_is_address(native)) THEN
 			format('native: %%s is not an address local@domain', left(native, 100))
 		WHEN installation IS NOT NULL AND split_part(native, '@', 2) <> native_domain THEN
 			format('native: %%s is not in %%s, the domain of installation %%s', left(native, 100), native_domain, installation)
 		END AS problem
 	FROM folded
-	$sql$, expressions, f.forest, f.site, only_installation, only_installation);
+	$sql$, expressions, f.forest, f.site, only_installation);
 	PERFORM sync_map_unique(f, 'address');
 	PERFORM sync_map_unique(f, 'native');
 	PERFORM sync_map_aliases(f);
@@ -358,7 +381,6 @@ END $$;
 -- keeps it, then the one with the lowest anchor, so that the order of import does not matter.
 CREATE FUNCTION sync_map_unique(f forest, field text) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	EXECUTE format($sql$
@@ -380,7 +402,6 @@ END $$;
 -- Fills sync_target.aliases, sorted; sync_alias lists what became of each value.
 CREATE FUNCTION sync_map_aliases(f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	CREATE TEMP TABLE sync_alias ON COMMIT DROP AS
@@ -411,8 +432,6 @@ END $$;
 -- sync_target and person to sync_change: only what differs.
 CREATE FUNCTION sync_compare(f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
-SET enable_nestloop = off
 AS $$
 BEGIN
 	CREATE TEMP TABLE sync_change ON COMMIT DROP AS
@@ -421,7 +440,7 @@ BEGIN
 		WHEN p.anchor IS NULL OR p.state <> 'active' THEN 'add'
 		WHEN p.enabled AND NOT t.enabled THEN 'disable'
 		ELSE 'change' END AS action,
-		p.state IS NOT DISTINCT FROM 'active' AS was_active
+		p.anchor IS NOT NULL AS known, p.state IS NOT DISTINCT FROM 'active' AS was_active
 	FROM (SELECT * FROM sync_target WHERE problem IS NULL) t
 	FULL JOIN (
 		SELECT q.*, a.addresses AS aliases FROM person q
@@ -439,7 +458,6 @@ END $$;
 -- sync_refusal: every refusal that this answer gives rise to.
 CREATE FUNCTION sync_refuse(f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	CREATE TEMP TABLE sync_refusal ON COMMIT DROP AS
@@ -472,7 +490,6 @@ END $$;
 -- leave the difference here.
 CREATE FUNCTION sync_guard(f forest, OUT reason text, OUT kept bigint)
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off
 AS $$
 DECLARE
 	people bigint;
@@ -509,20 +526,22 @@ END $$;
 
 CREATE FUNCTION sync_apply(f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	UPDATE person p SET state = 'deleted', changed_at = now()
 	FROM sync_change c
 	WHERE c.action = 'remove' AND p.site = f.site AND p.forest = f.forest AND p.anchor = c.anchor;
 
-	INSERT INTO person AS p (site, forest, anchor, address, native, installation, name, enabled, state)
+	UPDATE person p SET address = t.address, native = t.native, installation = t.installation,
+		name = t.name, enabled = t.enabled, state = 'active', changed_at = now()
+	FROM sync_change c JOIN sync_target t ON t.anchor = c.anchor
+	WHERE c.known AND c.action <> 'remove'
+		AND p.site = f.site AND p.forest = f.forest AND p.anchor = c.anchor;
+
+	INSERT INTO person (site, forest, anchor, address, native, installation, name, enabled, state)
 	SELECT f.site, f.forest, t.anchor, t.address, t.native, t.installation, t.name, t.enabled, 'active'
 	FROM sync_change c JOIN sync_target t ON t.anchor = c.anchor
-	WHERE c.action <> 'remove'
-	ON CONFLICT (site, forest, anchor) DO UPDATE SET
-		address = excluded.address, native = excluded.native, installation = excluded.installation,
-		name = excluded.name, enabled = excluded.enabled, state = 'active', changed_at = now();
+	WHERE NOT c.known;
 
 	DELETE FROM alias a USING sync_change c JOIN sync_target t ON t.anchor = c.anchor
 	WHERE c.action <> 'remove' AND a.site = f.site AND a.forest = f.forest AND a.anchor = c.anchor
@@ -537,7 +556,6 @@ END $$;
 -- Writes down the difference of a run.
 CREATE FUNCTION sync_record_changes(number bigint, f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	INSERT INTO sync_difference (run, anchor, action, before, after, reason)
@@ -561,7 +579,6 @@ END $$;
 -- Writes down the refusals that are new.
 CREATE FUNCTION sync_record_refusals(number bigint, f forest) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	INSERT INTO sync_difference (run, anchor, action, reason)
@@ -573,7 +590,6 @@ END $$;
 
 CREATE FUNCTION sync_apply_refusals(f forest) RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 DECLARE
 	gone bigint;
@@ -594,18 +610,26 @@ END $$;
 -- Ends a run whose whole answer is in staging. Returns the run as it ended.
 CREATE FUNCTION sync_finish(number bigint) RETURNS sync_run
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
+SET search_path = pg_catalog, hedgerow, pg_temp
+-- The temporary tables have no statistics: without these the planner takes a hundred thousand rows for
+-- a handful, or sorts what it should hash.
+SET enable_mergejoin = off SET enable_nestloop = off SET enable_sort = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET work_mem = '64MB'
 AS $$
 DECLARE
 	f forest%ROWTYPE;
 	r sync_run%ROWTYPE;
+	answer numeric;
 	first_import boolean;
 BEGIN
 	SELECT * INTO STRICT r FROM sync_run WHERE id = number AND state = 'running' FOR UPDATE;
-	SELECT t.* INTO STRICT f FROM forest t WHERE t.site = r.site AND t.forest = r.forest;
-	SELECT NOT EXISTS (SELECT FROM person WHERE site = f.site AND forest = f.forest) INTO first_import;
+	f := sync_forest(r.forest);
 	PERFORM sync_distinct_staging();
-	SELECT count(*) INTO r.read FROM sync_staging;
+	SELECT count(*), coalesce(sum(hash_record_extended(t, 0)), 0) INTO r.read, answer FROM sync_staging t;
+	IF r.kind = 'full' AND sync_is_same(f, answer) THEN
+		RETURN sync_end(sync_skip(r, f));
+	END IF;
+	SELECT NOT EXISTS (SELECT FROM person WHERE site = f.site AND forest = f.forest) INTO first_import;
 	IF r.read = 0 AND EXISTS (SELECT FROM person
 		WHERE site = f.site AND forest = f.forest AND state = 'active') THEN
 		RETURN sync_fail(number, 'the directory answered with no entries: everybody is kept', true);
@@ -629,14 +653,81 @@ BEGIN
 		r.state := 'held';
 	ELSE
 		r.state := sync_commit(r, f, first_import);
+		PERFORM sync_remember(r, f, answer);
 	END IF;
 	RETURN sync_end(r);
+END $$;
+
+-- All that decides what becomes of an answer, the people that it is compared with included.
+CREATE FUNCTION sync_inputs(f forest) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+	SELECT md5(concat_ws(E'\n',
+		(SELECT string_agg(m::text, E'\n' ORDER BY m::text) FROM mapping m WHERE m.site = f.site AND m.forest = f.forest),
+		(SELECT string_agg(d.domain, E'\n' ORDER BY d.domain) FROM email_domain d WHERE d.site = f.site AND d.forest = f.forest),
+		(SELECT string_agg(i.site || ' ' || i.installation || ' ' || i.native_domain, E'\n' ORDER BY i.site, i.installation)
+			FROM installation i WHERE i.forest = f.forest),
+		(SELECT sum(hash_record_extended(p, 0)) FROM person p WHERE p.site = f.site AND p.forest = f.forest),
+		(SELECT sum(hash_record_extended(a, 0)) FROM alias a WHERE a.site = f.site AND a.forest = f.forest)))
+$$;
+
+-- The quick way of an unchanged run: the answer is the one that was published last, and so is all that
+-- decides what becomes of it, the people included.
+CREATE FUNCTION sync_is_same(f forest, answer numeric) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+	SELECT coalesce((SELECT s.answer = sync_is_same.answer FROM sync_state s
+		WHERE s.site = f.site AND s.forest = f.forest), false)
+	AND (SELECT s.inputs = sync_inputs(f) FROM sync_state s WHERE s.site = f.site AND s.forest = f.forest)
+$$;
+
+CREATE FUNCTION sync_remember(r sync_run, f forest, answer numeric) RETURNS void
+LANGUAGE sql
+AS $$
+	UPDATE sync_state s SET last_good_run = r.id,
+		answer = CASE WHEN r.kept = 0 THEN sync_remember.answer END,
+		inputs = CASE WHEN r.kept = 0 THEN sync_inputs(f) END
+	WHERE s.site = f.site AND s.forest = f.forest
+$$;
+
+-- An unchanged run; a removal that was held or decided is over, since the people are there again.
+CREATE FUNCTION sync_skip(r sync_run, f forest) RETURNS sync_run
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	r.state := 'unchanged';
+	SELECT g.skipped, g.refused INTO r.skipped, r.refused FROM sync_run g JOIN sync_state s ON s.last_good_run = g.id
+	WHERE s.site = f.site AND s.forest = f.forest;
+	IF sync_forget(f) THEN
+		UPDATE sync_state s SET inputs = sync_inputs(f) WHERE s.site = f.site AND s.forest = f.forest;
+	END IF;
+	UPDATE sync_state s SET held_run = NULL, decided_run = NULL
+	WHERE s.site = f.site AND s.forest = f.forest AND (s.held_run IS NOT NULL OR s.decided_run IS NOT NULL);
+	RETURN r;
+END $$;
+
+-- Forgets people who were removed longer ago than the grace period. Whether there were any.
+CREATE FUNCTION sync_forget(f forest) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	CREATE TEMP TABLE sync_gone ON COMMIT DROP AS
+	SELECT p.anchor FROM person p
+	WHERE p.site = f.site AND p.forest = f.forest AND p.state = 'deleted'
+		AND p.changed_at < now() - (SELECT value::interval FROM setting WHERE name = 'person_grace');
+	IF NOT EXISTS (SELECT FROM sync_gone) THEN
+		RETURN false;
+	END IF;
+	DELETE FROM alias a USING sync_gone g
+	WHERE a.site = f.site AND a.forest = f.forest AND a.anchor = g.anchor;
+	DELETE FROM person p USING sync_gone g
+	WHERE p.site = f.site AND p.forest = f.forest AND p.anchor = g.anchor;
+	RETURN true;
 END $$;
 
 -- An entry that a changing directory gave twice counts once, as given last.
 CREATE FUNCTION sync_distinct_staging() RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 	IF EXISTS (SELECT FROM sync_staging GROUP BY anchor HAVING count(*) > 1) THEN
@@ -649,7 +740,6 @@ END $$;
 -- A difference that is held already is not written down again.
 CREATE FUNCTION sync_hold(number bigint, f forest) RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 DECLARE
 	hash bigint;
@@ -669,7 +759,6 @@ END $$;
 -- Applies the difference; returns the state that the run ends in.
 CREATE FUNCTION sync_commit(r sync_run, f forest, first_import boolean) RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 DECLARE
 	changes boolean := EXISTS (SELECT FROM sync_change);
@@ -683,6 +772,7 @@ BEGIN
 		PERFORM sync_apply(f);
 	END IF;
 	refusals := sync_apply_refusals(f);
+	PERFORM sync_forget(f);
 	-- A decision is over with the run that uses it, but people stay kept while they are missing.
 	UPDATE sync_state s SET held_run = NULL, decided_run = CASE WHEN r.kept > 0 THEN s.decided_run END
 	WHERE s.site = f.site AND s.forest = f.forest;
@@ -692,7 +782,6 @@ END $$;
 -- Writes the end of a run down, sets the time of the next and gives the lease back.
 CREATE FUNCTION sync_end(r sync_run) RETURNS sync_run
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 BEGIN
 	r.finished := clock_timestamp();
@@ -703,7 +792,7 @@ BEGIN
 	IF r.kind = 'full' THEN
 		UPDATE sync_state s SET
 			last_good = CASE WHEN r.state IN ('applied', 'unchanged') THEN r.finished ELSE s.last_good END,
-			failures = 0,
+			failures = CASE WHEN r.state = 'failed' THEN s.failures ELSE 0 END,
 			next_run = r.finished + f.sync_interval * (0.9 + 0.2 * random())
 		FROM forest f
 		WHERE s.site = r.site AND s.forest = r.forest AND f.site = r.site AND f.forest = r.forest;
@@ -740,11 +829,11 @@ END $$;
 
 CREATE FUNCTION sync_drop_temporary() RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp SET client_min_messages = warning
+SET client_min_messages = warning
 AS $$
 BEGIN
 	DROP TABLE IF EXISTS pg_temp.sync_staging, pg_temp.sync_mapping, pg_temp.sync_target,
-		pg_temp.sync_alias, pg_temp.sync_change, pg_temp.sync_refusal;
+		pg_temp.sync_alias, pg_temp.sync_change, pg_temp.sync_refusal, pg_temp.sync_gone;
 END $$;
 
 -- Operators -------------------------------------------------------------------------------------
@@ -769,7 +858,6 @@ END $$;
 
 CREATE FUNCTION sync_decide(forest_name text, decision text) RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 DECLARE
 	f forest%ROWTYPE := sync_forest(forest_name);
@@ -825,29 +913,32 @@ CREATE VIEW sync_status AS
 	LEFT JOIN sync_state s ON s.site = f.site AND s.forest = f.forest
 	LEFT JOIN LATERAL (SELECT * FROM sync_run r WHERE r.site = f.site AND r.forest = f.forest
 		AND r.kind = 'full' ORDER BY r.id DESC LIMIT 1) last ON true
-	WHERE f.site = local_site()
+	WHERE f.site = (SELECT l.site FROM local_site l)
 	ORDER BY 1;
 COMMENT ON VIEW sync_status IS 'Each forest of this site: its last run, its next, and what waits for a decision';
 
 -- Rights ----------------------------------------------------------------------------------------
 
-REVOKE ALL ON FUNCTION default_mapping, forest_sync, release_run, drop_run, sync_decide, sync_forest,
-	sync_plan, sync_begin, sync_finish, sync_fail, sync_end, sync_prune, sync_map, sync_map_unique,
-	sync_map_aliases, sync_compare, sync_refuse, sync_guard, sync_apply, sync_apply_refusals,
-	sync_record_changes, sync_record_refusals, sync_hold, sync_commit, sync_distinct_staging, sync_drop_temporary, fold_address,
-	sync_is_address, sync_expression, sync_expression_all, sync_enabled, forest_gets_mapping,
-	forest_is_due, forest_forgets_sync FROM PUBLIC;
-DO $$ BEGIN
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'hedgerow'::regnamespace
+		AND (p.proname LIKE 'sync\_%' OR p.proname IN ('fold_address', 'default_mapping', 'forest_sync',
+			'release_run', 'drop_run', 'forest_gets_mapping', 'forest_is_due', 'forest_forgets_sync'))
+	LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+		IF f::text ~ '^(hedgerow[.])?(sync_|fold_)' AND f::text !~ 'sync_decide' THEN
+			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO hedgerow_directory', f);
+		END IF;
+	END LOOP;
 	EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO hedgerow_directory', current_database());
 END $$;
+GRANT EXECUTE ON FUNCTION default_mapping, forest_sync, release_run, drop_run TO hedgerow_operator;
+
+GRANT SELECT ON setting TO hedgerow_directory;
 GRANT SELECT, INSERT, UPDATE ON sync_state TO hedgerow_directory;
 GRANT SELECT, INSERT, DELETE ON sync_refused TO hedgerow_directory;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sync_run, sync_difference TO hedgerow_directory;
-GRANT EXECUTE ON FUNCTION sync_plan, sync_begin, sync_finish, sync_fail, sync_end, sync_prune, sync_map,
-	sync_map_unique, sync_map_aliases, sync_compare, sync_refuse, sync_guard, sync_apply,
-	sync_apply_refusals, sync_record_changes, sync_record_refusals, sync_hold, sync_commit, sync_distinct_staging,
-	sync_drop_temporary, sync_forest, fold_address, sync_is_address, sync_expression,
-	sync_expression_all, sync_enabled TO hedgerow_directory;
-GRANT EXECUTE ON FUNCTION default_mapping, forest_sync, release_run, drop_run TO hedgerow_operator;
 GRANT SELECT ON sync_runs, sync_differences, sync_refusals, sync_status
 	TO hedgerow_operator, hedgerow_reader, hedgerow_directory;
