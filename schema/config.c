@@ -143,11 +143,30 @@ static void make_room(struct config *config, const PGresult *result)
 	}
 }
 
+/* FNV-1a over the cells, each after its length. A new snapshot is compared with the last one only,
+ * and by its own site: nobody gains by a collision. */
+static uint64_t digest_of(const PGresult *result)
+{
+	uint64_t digest = UINT64_C(0xcbf29ce484222325);
+
+	for (int at = 0; at < PQntuples(result) * PQnfields(result); at++) {
+		int row = at / PQnfields(result), column = at % PQnfields(result);
+		int len = PQgetlength(result, row, column);
+		const char *value = PQgetvalue(result, row, column);
+
+		digest = (digest ^ (uint64_t)len) * UINT64_C(0x100000001b3);
+		for (int i = 0; i < len; i++)
+			digest = (digest ^ (unsigned char)value[i]) * UINT64_C(0x100000001b3);
+	}
+	return digest;
+}
+
 static struct config *read_config(const PGresult *result)
 {
 	struct config *config = mem_new(struct config);
 
 	make_room(config, result);
+	config->digest = digest_of(result);
 	for (int at = 0; at < PQntuples(result); at++) {
 		struct slice kind = pg_text(result, at, KIND);
 		const struct place *place = find_place(kind);

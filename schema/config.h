@@ -49,6 +49,7 @@ struct config {
 	struct config_installation *installations; size_t installation_count; /* of all sites */
 	struct config_domain *domains;             size_t domain_count;
 	struct config_rule *rules;                 size_t rule_count; /* of the local site, in order */
+	uint64_t digest; /* of all that is above: snapshots with the same one are the same */
 };
 
 void config_free(struct config *config); /* NULL is fine */
