@@ -3,8 +3,9 @@
 
 #include "base/log.h"
 #include "federation/people_cache.h"
+#include "federation/utf8.h"
 
-enum { CACHE_MAX = 200000, BATCH_MAX = 1000, RETRY_MS = 1000 };
+enum { CACHE_MAX = 200000, BATCH_MAX = 1000, RETRY_MS = 1000, RELOAD_MS = 60 * 1000 };
 
 static const char config_channel[] = "hedgerow_config", person_channel[] = "hedgerow_person";
 
@@ -28,11 +29,12 @@ struct registry {
 	enum { CONFIG_LOADED, CONFIG_LOADING, CONFIG_LOADING_STALE, CONFIG_MISSING } config_state;
 	struct people_cache *cache;
 	struct batch *batches;
-	struct timer *retry;
+	struct timer *retry, *reload;
 };
 
 static void ask(void *arg);
 static void retry(void *arg);
+static void reload(void *arg);
 
 static void destroy_person(void *person)
 {
@@ -68,6 +70,7 @@ struct registry *registry_new(struct loop *loop, struct pg *pg,
 	registry->config_state = CONFIG_MISSING;
 	registry->cache = people_cache_new(CACHE_MAX, park_person, registry);
 	registry->retry = timer_new(loop, retry, registry);
+	registry->reload = timer_new(loop, reload, registry);
 	pg_listen(pg, config_channel);
 	pg_listen(pg, person_channel);
 	return registry;
@@ -89,6 +92,7 @@ void registry_free(struct registry *registry)
 		batch_free(registry->batches);
 	loop_cancel(registry->loop, ask, registry);
 	timer_free(registry->retry);
+	timer_free(registry->reload);
 	people_cache_free(registry->cache);
 	routes_free(registry->routes);
 	config_free(registry->config);
@@ -110,6 +114,10 @@ static void load_config(struct registry *registry);
 /* The snapshot before this one may be in use until the end of the turn. */
 static void set_config(struct registry *registry, struct config *config)
 {
+	if (registry->config && registry->config->digest == config->digest) {
+		config_free(config);
+		return;
+	}
 	if (registry->config) {
 		loop_park(registry->loop, registry->routes, destroy_routes);
 		loop_park(registry->loop, registry->config, destroy_config);
@@ -130,12 +138,14 @@ static void config_loaded(void *arg, enum hr_status status, struct config *confi
 	bool stale = registry->config_state == CONFIG_LOADING_STALE;
 
 	registry->config_state = status == HR_OK && !stale ? CONFIG_LOADED : CONFIG_MISSING;
-	if (status != HR_OK)
+	if (status != HR_OK) {
 		failed(registry, "config", err);
-	else if (stale)
+		return;
+	}
+	if (stale)
 		load_config(registry);
-	if (status == HR_OK)
-		set_config(registry, config);
+	timer_set(registry->reload, loop_now(registry->loop) + RELOAD_MS);
+	set_config(registry, config);
 }
 
 static void load_config(struct registry *registry)
@@ -210,8 +220,11 @@ static void ask(void *arg)
 enum hr_status registry_find(struct registry *registry, enum people_key kind, struct slice key,
 			     const struct person **out)
 {
-	enum hr_status status = people_cache_find(registry->cache, kind, key, out);
+	/* The server would refuse it, and with it all that is asked in the same turn. */
+	if (!utf8_xml(key))
+		return HR_NONE;
 
+	enum hr_status status = people_cache_find(registry->cache, kind, key, out);
 	if (status == HR_RETRY)
 		ask_later(registry);
 	return status;
@@ -228,6 +241,15 @@ static void retry(void *arg)
 	if (registry->config_state == CONFIG_MISSING)
 		load_config(registry);
 	ask_later(registry);
+}
+
+/* A key begins and ends to be valid by the clock, which notifies nobody. */
+static void reload(void *arg)
+{
+	struct registry *registry = arg;
+
+	if (pg_is_up(registry->pg))
+		load_config(registry);
 }
 
 void registry_up(struct registry *registry)
