@@ -32,6 +32,7 @@ struct request {
 	const struct pg_statement *statement; /* NULL: LISTEN */
 	pg_fn *fn;
 	void *arg;
+	bool owns_arg; /* frees it when there will be no answer */
 	bool sent;     /* handed to libpq */
 	bool prepares; /* the first result is that of PREPARE, and is still to come */
 };
@@ -102,8 +103,11 @@ static void answer(struct pg *pg, struct request *request, enum hr_status status
 
 static void drop_all(struct requests *list)
 {
-	for (struct request *request; (request = take_first(list));)
+	for (struct request *request; (request = take_first(list));) {
+		if (request->owns_arg)
+			free(request->arg);
 		free(request);
+	}
 }
 
 /* Those handed to libpq may have happened; the others have not. Takes them out of pg first, so that
@@ -406,12 +410,8 @@ static void take_up(struct pg *pg)
 	pg->events->up(pg->ctx);
 }
 
-void pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
-	     pg_fn *fn, void *arg)
+static void add(struct pg *pg, struct request *request, const struct pg_params *params)
 {
-	struct request *request = mem_new(struct request);
-
-	*request = (struct request){ .statement = statement, .fn = fn, .arg = arg };
 	pg->pending++;
 	if (pg->state != UP) {
 		append(&pg->refused, request);
@@ -421,6 +421,25 @@ void pg_send(struct pg *pg, const struct pg_statement *statement, const struct p
 	append(&pg->sent, request);
 	if (!pg->broken)
 		close_request(pg, request, hand_over(pg, request, pg_params_view(params)));
+}
+
+void pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
+	     pg_fn *fn, void *arg)
+{
+	struct request *request = mem_new(struct request);
+
+	*request = (struct request){ .statement = statement, .fn = fn, .arg = arg };
+	add(pg, request, params);
+}
+
+void pg_send_owned(struct pg *pg, const struct pg_statement *statement,
+		   const struct pg_params *params, pg_fn *fn, void *arg)
+{
+	struct request *request = mem_new(struct request);
+
+	*request =
+		(struct request){ .statement = statement, .fn = fn, .arg = arg, .owns_arg = true };
+	add(pg, request, params);
 }
 
 /* ---- receiving ---- */

@@ -85,4 +85,7 @@ void pg_listen(struct pg *pg, const char *channel); /* once; survives reconnects
  * with HR_RETRY at the end of the turn, never inside this call. */
 void pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
 	     pg_fn *fn, void *arg);
+/* The same; `arg` is one allocation that fn frees. pg_free does, when it drops the request. */
+void pg_send_owned(struct pg *pg, const struct pg_statement *statement,
+		   const struct pg_params *params, pg_fn *fn, void *arg);
 size_t pg_pending(const struct pg *pg); /* requests without an answer yet */
