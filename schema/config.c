@@ -218,7 +218,7 @@ void config_load(struct pg *pg, config_fn *fn, void *arg)
 	struct load *load = mem_new(struct load);
 
 	*load = (struct load){ fn, arg };
-	pg_send(pg, &load_statement, NULL, loaded, load);
+	pg_send_owned(pg, &load_statement, NULL, loaded, load);
 }
 
 static void list_free(char **list)

@@ -148,7 +148,7 @@ void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_co
 	add_queues(params, batch, counts);
 	add_rows(params, batch, offsets);
 	add_origins(params, batch);
-	pg_send(pg, &commit_statement, params, committed, request);
+	pg_send_owned(pg, &commit_statement, params, committed, request);
 	free(offsets);
 	free(counts);
 }
@@ -185,7 +185,7 @@ void journal_open_queue(struct pg *pg, struct slice name, journal_open_fn *fn, v
 
 	request->fn.open = fn;
 	pg_add_text(params, name);
-	pg_send(pg, &open_statement, params, opened, request);
+	pg_send_owned(pg, &open_statement, params, opened, request);
 }
 
 /* ---- read */
@@ -218,7 +218,7 @@ void journal_read(struct pg *pg, int64_t queue, int64_t after, int32_t limit, jo
 	pg_add_bigint(params, queue);
 	pg_add_bigint(params, after);
 	pg_add_int(params, limit);
-	pg_send(pg, &read_statement, params, have_read, request);
+	pg_send_owned(pg, &read_statement, params, have_read, request);
 }
 
 /* ---- resume position */
@@ -248,7 +248,7 @@ void journal_position(struct pg *pg, struct slice site, struct slice incarnation
 	request->fn.position = fn;
 	pg_add_text(params, site);
 	pg_add_text(params, incarnation);
-	pg_send(pg, &position_statement, params, have_position, request);
+	pg_send_owned(pg, &position_statement, params, have_position, request);
 }
 
 /* ---- lease and node */
@@ -276,7 +276,7 @@ void journal_lease(struct pg *pg, struct slice name, journal_lease_fn *fn, void 
 
 	request->fn.plain = fn;
 	pg_add_text(params, name);
-	pg_send(pg, &lease_statement, params, have_lease, request);
+	pg_send_owned(pg, &lease_statement, params, have_lease, request);
 }
 
 static const struct pg_statement node_statement = {
@@ -300,7 +300,7 @@ void journal_node(struct pg *pg, struct slice node, journal_node_fn *fn, void *a
 
 	request->fn.node = fn;
 	pg_add_text(params, node);
-	pg_send(pg, &node_statement, params, have_node, request);
+	pg_send_owned(pg, &node_statement, params, have_node, request);
 }
 
 /* ---- dead letters and maintenance: nothing comes back */
@@ -331,7 +331,7 @@ void journal_dead_letter(struct pg *pg, int64_t queue, int64_t seq, struct slice
 	pg_add_bigint(params, seq);
 	pg_add_bytes(params, packed);
 	pg_add_text(params, slice_str(reason));
-	pg_send(pg, &dead_letter_statement, params, done, request);
+	pg_send_owned(pg, &dead_letter_statement, params, done, request);
 }
 
 void journal_maintain(struct pg *pg, journal_lease_fn *fn, void *arg)
@@ -339,5 +339,5 @@ void journal_maintain(struct pg *pg, journal_lease_fn *fn, void *arg)
 	struct request *request = request_new(arg);
 
 	request->fn.plain = fn;
-	pg_send(pg, &maintain_statement, NULL, done, request);
+	pg_send_owned(pg, &maintain_statement, NULL, done, request);
 }

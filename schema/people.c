@@ -76,5 +76,5 @@ void people_find(struct pg *pg, enum people_key kind, const struct slice *keys, 
 	pg_begin_array(params, PG_TEXT, n);
 	for (size_t i = 0; i < n; i++)
 		pg_item_text(params, keys[i]);
-	pg_send(pg, &find_statement[kind], params, found, find);
+	pg_send_owned(pg, &find_statement[kind], params, found, find);
 }

@@ -57,7 +57,7 @@ void publish_plan(struct pg *pg, publish_plan_fn *fn, void *arg)
 	struct plan_call *call = mem_new(struct plan_call);
 
 	*call = (struct plan_call){ fn, arg };
-	pg_send(pg, &plan_statement, NULL, on_plan, call);
+	pg_send_owned(pg, &plan_statement, NULL, on_plan, call);
 }
 
 /* Failures ------------------------------------------------------------------------------------ */
