@@ -349,7 +349,7 @@ bool journal_is_idle(const struct journal *journal)
 
 static void batch_reserve(struct journal *journal, size_t entries)
 {
-	size_t need = 2 * entries + map_count(journal->by_name) + map_count(journal->origins);
+	size_t need = 2 * entries + map_count(journal->by_name) + map_count(journal->origins) + 1;
 
 	if (need <= journal->batch_size)
 		return;
@@ -376,12 +376,14 @@ static void choose_entries(struct journal *journal)
 		n++;
 	}
 	batch_reserve(journal, n);
-	memcpy(journal->flight, journal->waiting, n * sizeof *journal->flight);
+	if (n > 0)
+		memcpy(journal->flight, journal->waiting, n * sizeof *journal->flight);
 	journal->flight_count = n;
 	journal->waiting_count -= n;
 	journal->waiting_bytes -= bytes;
-	memmove(journal->waiting, journal->waiting + n,
-		journal->waiting_count * sizeof *journal->waiting);
+	if (n > 0)
+		memmove(journal->waiting, journal->waiting + n,
+			journal->waiting_count * sizeof *journal->waiting);
 }
 
 static int by_id(const void *a, const void *b)
