@@ -191,6 +191,8 @@ static void judge_jid(struct walk *walk, struct slice jid, struct slice rest, st
 	scoped_address address = { 0 };
 	struct hr_err ignored;
 
+	if (jid.len == 0)
+		return;
 	if (address_parse(jid, &address, &ignored) != HR_OK) {
 		const char *at = memrchr(jid.data, '@', jid.len);
 		if (at && names_domain((struct slice){ at, (size_t)(jid.data + jid.len - at) },

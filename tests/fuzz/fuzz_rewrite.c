@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!is_well_formed(payload) || rewrite_plan(payload, domain, &plan, &err) != HR_OK)
 		return 0;
-	apply(plan, payload, "o'neil&co@example.com");
+	apply(plan, payload, "o.neil+co@example.com");
 	apply(plan, payload, NULL);
 	return 0;
 }
