@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "federation/address.h"
-#include "gateway/xmpp/egress.h"
 #include "gateway/xmpp/inbound.h"
 #include "gateway/xmpp/lane.h"
 
@@ -61,7 +60,6 @@ static enum hr_status direct(struct edge *edge, struct envelope *envelope,
 			     const struct person *person, struct hr_err *err)
 {
 	struct lane *lane = find_lane(self_of(edge), address_text_domain(envelope->f.from));
-	struct slice resource = address_text_resource(envelope->f.to);
 
 	if (!lane)
 		return err_set(err, HR_FAIL, "no stream for the sender's domain");
@@ -70,17 +68,7 @@ static enum hr_status direct(struct edge *edge, struct envelope *envelope,
 	if (!lane_is_up(lane) || lane_waiting(lane) > DIRECT_WAITING_MAX)
 		return err_set(err, HR_RETRY, "stream %s is not up", lane->name);
 	scoped_buf out = BUF_INIT(0);
-	scoped_str to = str_format("%s%s" SLICE_FMT, person->native, resource.len ? "/" : "",
-				   SLICE_ARG(resource));
-	stanza_write(&out, &(struct stanza){
-				   .kind = envelope->f.kind,
-				   .from = envelope->f.from,
-				   .to = slice_str(to),
-				   .id = envelope->f.stanza_id,
-				   .type = envelope->f.type,
-				   .lang = envelope->f.lang,
-				   .payload = envelope->f.payload,
-			   });
+	stanza_write_envelope(&out, envelope, person->native);
 	metric_add(&xmpp_metrics[XMPP_STANZAS_OUT], 1);
 	lane_write(lane, buf_slice(&out));
 	return HR_OK;
@@ -100,7 +88,7 @@ static void arrived(struct edge *edge)
 	struct xmpp_edge *self = self_of(edge);
 
 	for (size_t i = 0; i < self->lane_count; i++)
-		egress_later(self->lanes[i]);
+		lane_later(self->lanes[i]);
 }
 
 static const struct edge_ops ops = {
@@ -235,7 +223,7 @@ void xmpp_edge_drain(struct edge *edge)
 
 	self->is_draining = true;
 	for (size_t i = 0; i < self->lane_count; i++)
-		if (!lane_is_up(self->lanes[i]) || egress_is_idle(self->lanes[i]))
+		if (!lane_is_up(self->lanes[i]) || lane_is_idle(self->lanes[i]))
 			lane_stop(self->lanes[i]);
 }
 
@@ -245,7 +233,7 @@ bool xmpp_edge_is_idle(const struct edge *edge)
 
 	for (size_t i = 0; i < self->lane_count; i++) {
 		const struct lane *lane = self->lanes[i];
-		if (self->is_draining ? !component_is_idle(lane->component) : !egress_is_idle(lane))
+		if (self->is_draining ? !component_is_idle(lane->component) : !lane_is_idle(lane))
 			return false;
 	}
 	return true;

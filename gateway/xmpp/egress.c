@@ -3,201 +3,153 @@
 
 #include "base/log.h"
 #include "federation/address.h"
+#include "gateway/xmpp/stanza.h"
 
-enum {
-	WINDOW_MESSAGES = 4096,		/* sent and not acknowledged */
-	WINDOW_BYTES = 4 * 1024 * 1024, /* waiting for the kernel */
-	FLUSH_BYTES = 64 * 1024,
-	BARRIERS_MAX = 4, /* under way at once; a later one covers more */
-	DEATHS_MAX = 3,
+enum { FLUSH_BYTES = 64 * 1024 };
+
+struct egress {
+	char *domain;
+	const struct egress_ops *ops;
+	void *ctx;
+	struct buf out;
+	int64_t guarded;       /* the highest seq that a barrier has been sent for */
+	int64_t suspect;       /* the first seq not acknowledged when the stream broke; 0: none */
+	int deaths;	       /* how often it broke there */
+	char *reason;	       /* owned; of the last death */
+	int64_t careful_until; /* up to here one message at a time */
 };
 
-static void ready(void *arg)
+struct egress *egress_new(const char *domain, const struct egress_ops *ops, void *ctx)
 {
-	egress_pump(arg);
+	struct egress *egress = mem_new(struct egress);
+
+	egress->domain = str_dup(domain);
+	egress->ops = ops;
+	egress->ctx = ctx;
+	return egress;
 }
 
-void egress_open(struct lane *lane)
+void egress_free(struct egress *egress)
 {
-	scoped_str name = str_format("xmpp:%s:%s", lane->edge->installation, lane->domain);
-
-	lane->egress.target = journal_target(lane->edge->options.journal, name);
-	journal_consume(lane->egress.target, ready, lane);
+	if (!egress)
+		return;
+	free(egress->domain);
+	free(egress->reason);
+	buf_free(&egress->out);
+	free(egress);
 }
 
-void egress_close(struct lane *lane)
+static void flush(struct egress *egress)
 {
-	loop_cancel(lane->edge->loop, ready, lane);
-	journal_release(lane->egress.target);
-	buf_free(&lane->egress.out);
+	if (egress->out.len > 0)
+		egress->ops->write(egress->ctx, buf_slice(&egress->out));
+	buf_clear(&egress->out);
 }
 
-void egress_later(struct lane *lane)
+static bool is_full(const struct egress *egress, const struct queue *queue)
 {
-	loop_later(lane->edge->loop, ready, lane);
-}
+	bool is_careful = queue_acked(queue) < egress->careful_until;
 
-static void flush(struct lane *lane)
-{
-	struct buf *out = &lane->egress.out;
-
-	if (out->len > 0)
-		lane_write(lane, buf_slice(out));
-	buf_clear(out);
-}
-
-static bool is_full(const struct lane *lane, const struct queue *queue)
-{
-	int64_t unacked = queue_sent(queue) - queue_acked(queue);
-	bool is_careful = queue_acked(queue) < lane->egress.careful_until;
-
-	return unacked >= (is_careful ? 1 : WINDOW_MESSAGES) ||
-	       lane_waiting(lane) + lane->egress.out.len > WINDOW_BYTES;
-}
-
-static void write_envelope(struct lane *lane, const struct envelope *envelope,
-			   const struct person *person)
-{
-	struct slice resource = address_text_resource(envelope->f.to);
-	scoped_str to = str_format("%s%s" SLICE_FMT, person->native, resource.len ? "/" : "",
-				   SLICE_ARG(resource));
-
-	stanza_write(&lane->egress.out, &(struct stanza){
-						.kind = envelope->f.kind,
-						.from = envelope->f.from,
-						.to = slice_str(to),
-						.id = envelope->f.stanza_id,
-						.type = envelope->f.type,
-						.lang = envelope->f.lang,
-						.payload = envelope->f.payload,
-					});
-	metric_add(&xmpp_metrics[XMPP_STANZAS_OUT], 1);
-	if (lane->egress.out.len >= FLUSH_BYTES)
-		flush(lane);
+	return queue_sent(queue) - queue_acked(queue) >= (is_careful ? 1 : EGRESS_MESSAGES_MAX) ||
+	       egress->ops->waiting(egress->ctx) + egress->out.len > EGRESS_WAITING_MAX;
 }
 
 /* Why the stream can't take this envelope at all; NULL: it can. */
-static const char *poison(const struct lane *lane, int64_t seq, const struct envelope *envelope)
+static const char *poison(const struct egress *egress, int64_t seq, const struct envelope *envelope)
 {
-	if (!slice_is(address_text_domain(envelope->f.from), lane->domain))
+	if (!slice_is(address_text_domain(envelope->f.from), egress->domain))
 		return "the sender is not of the stream's domain";
-	if (seq == lane->egress.suspect && lane->egress.deaths >= DEATHS_MAX)
-		return component_error(lane->component) ? component_error(lane->component)
-							: "the stream broke on it";
+	if (seq == egress->suspect && egress->deaths >= EGRESS_DEATHS_MAX)
+		return egress->reason;
 	return NULL;
 }
 
-static bool is_ours(const struct lane *lane, const struct person *person)
+/* The envelope can't go here: it leaves another way, once all before it are acknowledged. False:
+ * not now. */
+static bool divert(struct egress *egress, const struct queue *queue, int64_t seq,
+		   struct envelope *envelope, const char *poisoned)
 {
-	return person->enabled && person->native && person->installation &&
-	       strcmp(person->installation, lane->edge->installation) == 0;
-}
-
-/* The first envelope of the queue can't go here: it leaves another way, once all before it are
- * acknowledged. False: not now. */
-static bool divert(struct lane *lane, struct queue *queue, int64_t seq, struct envelope *envelope,
-		   const char *poisoned)
-{
-	struct switchboard *switchboard = lane->edge->options.switchboard;
-
 	if (queue_acked(queue) != seq - 1)
 		return false;
 	scoped(envelope) held = envelope_ref(envelope);
-	enum hr_status status =
-		poisoned ? switchboard_bury(switchboard, lane->egress.target, seq, held, poisoned)
-			 : switchboard_reroute(switchboard, lane->egress.target, seq, held);
-	if (status != HR_OK)
-		return false;
-	if (poisoned)
-		lane->egress.deaths = 0;
-	return true;
+	enum hr_status status = poisoned ? egress->ops->bury(egress->ctx, seq, held, poisoned)
+					 : egress->ops->reroute(egress->ctx, seq, held);
+	return status == HR_OK && queue_acked(queue) >= seq;
 }
 
-/* Hands over the next envelope. False: no more now. */
-static bool hand_over(struct lane *lane, struct queue *queue)
+static void hand_over(struct egress *egress, struct queue *queue, const struct envelope *envelope,
+		      const char *native)
+{
+	stanza_write_envelope(&egress->out, envelope, native);
+	queue_take(queue);
+	if (egress->out.len >= FLUSH_BYTES)
+		flush(egress);
+}
+
+/* Deals with the next envelope. HR_OK: handed over; HR_NONE: it left another way; HR_RETRY: no
+ * more now. */
+static enum hr_status next(struct egress *egress, struct queue *queue)
 {
 	int64_t seq;
 	struct envelope *envelope = queue_peek(queue, &seq);
-	const struct person *person = NULL;
+	const char *native = NULL;
 
-	if (!envelope || is_full(lane, queue))
-		return false;
-	const char *poisoned = poison(lane, seq, envelope);
-	if (poisoned)
-		return divert(lane, queue, seq, envelope, poisoned);
-	switch (registry_find(lane->edge->options.registry, PEOPLE_ADDRESS,
-			      address_text_bare(envelope->f.to), &person)) {
-	case HR_OK:
-		if (!is_ours(lane, person))
-			return divert(lane, queue, seq, envelope, NULL);
-		write_envelope(lane, envelope, person);
-		queue_take(queue);
-		return true;
-	case HR_NONE:
-		return divert(lane, queue, seq, envelope, NULL);
-	case HR_RETRY:
-	case HR_FAIL:
-	case HR_UNSURE:
-		break;
+	if (!envelope || is_full(egress, queue))
+		return HR_RETRY;
+	const char *poisoned = poison(egress, seq, envelope);
+	enum hr_status found =
+		poisoned ? HR_NONE : egress->ops->find(egress->ctx, envelope, &native);
+	if (found == HR_OK) {
+		hand_over(egress, queue, envelope, native);
+		return HR_OK;
 	}
-	return false;
+	if (found == HR_NONE && divert(egress, queue, seq, envelope, poisoned))
+		return HR_NONE;
+	return HR_RETRY;
 }
 
-static void guard(struct lane *lane, const struct queue *queue)
+void egress_guard(struct egress *egress, const struct queue *queue)
 {
 	int64_t sent = queue_sent(queue);
 
-	if (sent <= queue_acked(queue) || sent <= lane->egress.guarded ||
-	    component_barriers(lane->component) >= BARRIERS_MAX)
+	if (sent <= queue_acked(queue) || sent <= egress->guarded ||
+	    egress->ops->barriers(egress->ctx) >= EGRESS_BARRIERS_MAX)
 		return;
-	component_barrier(lane->component, sent, loop_now(lane->edge->loop));
-	lane->egress.guarded = sent;
+	egress->ops->barrier(egress->ctx, sent);
+	egress->guarded = sent;
 }
 
-void egress_pump(struct lane *lane)
+size_t egress_pump(struct egress *egress, struct queue *queue)
 {
-	struct queue *queue = journal_queue(lane->egress.target);
+	size_t count = 0;
+	enum hr_status status;
 
-	if (!queue || !lane_is_up(lane))
-		return;
-	if (!lane->edge->is_draining)
-		while (hand_over(lane, queue))
-			;
-	flush(lane);
-	guard(lane, queue);
+	while ((status = next(egress, queue)) != HR_RETRY)
+		count += status == HR_OK;
+	flush(egress);
+	egress_guard(egress, queue);
+	return count;
 }
 
-void egress_accepted(struct lane *lane, int64_t seq)
+static void blame(struct egress *egress, const struct queue *queue, const char *reason)
 {
-	if (journal_ack(lane->egress.target, seq) && seq >= lane->egress.careful_until)
-		lane->egress.deaths = 0;
-	egress_later(lane);
+	int64_t first = queue_acked(queue) + 1;
+
+	egress->deaths = first == egress->suspect ? egress->deaths + 1 : 1;
+	egress->suspect = first;
+	free(egress->reason);
+	egress->reason = str_dup(reason);
+	if (queue_sent(queue) > egress->careful_until)
+		egress->careful_until = queue_sent(queue);
+	log_warn("xmpp.suspect", LOG_STR("domain", egress->domain), LOG_INT("seq", first),
+		 LOG_INT("deaths", egress->deaths), LOG_STR("error", reason));
 }
 
-void egress_down(struct lane *lane, const struct component_end *end)
+void egress_down(struct egress *egress, struct queue *queue, const char *reason)
 {
-	struct queue *queue = journal_queue(lane->egress.target);
-	struct egress *egress = &lane->egress;
-
 	egress->guarded = 0;
 	buf_clear(&egress->out);
-	if (!queue)
-		return;
-	if (end->is_blamed && !egress_is_idle(lane)) {
-		int64_t first = queue_acked(queue) + 1;
-		egress->deaths = first == egress->suspect ? egress->deaths + 1 : 1;
-		egress->suspect = first;
-		if (queue_sent(queue) > egress->careful_until)
-			egress->careful_until = queue_sent(queue);
-		log_warn("xmpp.suspect", LOG_STR("stream", lane->name), LOG_INT("seq", first),
-			 LOG_INT("deaths", egress->deaths), LOG_STR("error", end->text));
-	}
+	if (reason && queue_sent(queue) > queue_acked(queue))
+		blame(egress, queue, reason);
 	queue_rewind(queue, 0);
-}
-
-bool egress_is_idle(const struct lane *lane)
-{
-	const struct queue *queue = journal_queue(lane->egress.target);
-
-	return !queue || queue_sent(queue) == queue_acked(queue);
 }

@@ -1,18 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages out of the journal queue of a lane onto its stream, in order, each handed over again
- * until a barrier after it has been answered. At least once, with the same stanza id.
+/* Messages out of a journal queue onto a stream, in order, each handed over again until a barrier
+ * after it has been answered: at least once, with the same stanza id.
  *
  * A stream that the server ends with an error while messages are unacknowledged may have met one
  * that is poison to it: then they go one at a time, each with a barrier, and the one that the
- * stream breaks on again and again is buried. */
+ * stream breaks on again and again is buried.
+ *
+ * Pure: the queue is given to each call, the outside is reached through egress_ops. */
 #pragma once
 
-#include "gateway/xmpp/lane.h"
+#include "federation/queue.h"
 
-void egress_open(struct lane *lane);
-void egress_close(struct lane *lane);
-void egress_pump(struct lane *lane);  /* hands over what there is and what may go now */
-void egress_later(struct lane *lane); /* the same at the end of this turn */
-void egress_accepted(struct lane *lane, int64_t seq);
-void egress_down(struct lane *lane, const struct component_end *end);
-bool egress_is_idle(const struct lane *lane); /* nothing is sent and not acknowledged */
+enum {
+	EGRESS_MESSAGES_MAX = 4096,	      /* handed over and not acknowledged */
+	EGRESS_WAITING_MAX = 4 * 1024 * 1024, /* bytes that the kernel has not taken */
+	EGRESS_BARRIERS_MAX = 4,	      /* under way at once; a later one covers more */
+	EGRESS_DEATHS_MAX = 3
+};
+
+struct egress_ops {
+	/* HR_OK: the recipient is served here, *native is valid for the call. HR_NONE: not, or no
+	 * longer. HR_RETRY: people are being asked for; pump again when they have arrived. */
+	enum hr_status (*find)(void *ctx, const struct envelope *envelope, const char **native);
+	/* The first envelope of the queue leaves it another way. HR_OK: it is gone from the queue.
+	 * HR_RETRY: not now. */
+	enum hr_status (*reroute)(void *ctx, int64_t seq, struct envelope *envelope);
+	enum hr_status (*bury)(void *ctx, int64_t seq, struct envelope *envelope,
+			       const char *reason);
+	void (*write)(void *ctx, struct slice bytes);
+	size_t (*waiting)(void *ctx); /* bytes written that the kernel has not taken */
+	void (*barrier)(void *ctx, int64_t seq);
+	size_t (*barriers)(void *ctx); /* under way */
+};
+
+struct egress;
+struct egress *egress_new(const char *domain, const struct egress_ops *ops, void *ctx);
+void egress_free(struct egress *egress); /* NULL is fine */
+DEFINE_SCOPED(egress)
+
+/* While the stream is up: hands over what may go now, then a barrier. Returns how many went. */
+size_t egress_pump(struct egress *egress, struct queue *queue);
+/* Only the barrier, where one is due: what is handed over is all that shall be. */
+void egress_guard(struct egress *egress, const struct queue *queue);
+/* The stream is gone: `reason` is NULL, or the error by which the server blames what was sent.
+ * Everything unacknowledged is to be handed over again. */
+void egress_down(struct egress *egress, struct queue *queue, const char *reason);

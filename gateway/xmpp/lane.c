@@ -2,6 +2,7 @@
 #include "gateway/xmpp/lane.h"
 
 #include "base/log.h"
+#include "federation/address.h"
 #include "gateway/secret.h"
 #include "gateway/xmpp/egress.h"
 #include "gateway/xmpp/inbound.h"
@@ -102,16 +103,39 @@ static void do_timer(void *ctx, msec deadline)
 	timer_set(lane->timer, deadline);
 }
 
+static void pump(void *arg)
+{
+	struct lane *lane = arg;
+	struct queue *queue = journal_queue(lane->target);
+
+	if (!queue || !lane_is_up(lane))
+		return;
+	if (lane->edge->is_draining)
+		egress_guard(lane->egress, queue);
+	else
+		metric_add(&xmpp_metrics[XMPP_STANZAS_OUT],
+			   (int64_t)egress_pump(lane->egress, queue));
+}
+
+void lane_later(struct lane *lane)
+{
+	loop_later(lane->edge->loop, pump, lane);
+}
+
 static void on_up(void *ctx)
 {
 	metric_add(&xmpp_metrics[XMPP_STREAMS], 1);
-	egress_later(ctx);
+	lane_later(ctx);
 }
 
 static void on_down(void *ctx, const struct component_end *end)
 {
+	struct lane *lane = ctx;
+	struct queue *queue = journal_queue(lane->target);
+
 	metric_add(&xmpp_metrics[XMPP_STREAMS], -1);
-	egress_down(ctx, end);
+	if (queue)
+		egress_down(lane->egress, queue, end->is_blamed ? end->text : NULL);
 }
 
 static void on_stanza(void *ctx, const struct scan_stanza *stanza)
@@ -123,9 +147,11 @@ static void on_accepted(void *ctx, int64_t seq)
 {
 	struct lane *lane = ctx;
 
-	egress_accepted(lane, seq);
-	if (lane->edge->is_draining && egress_is_idle(lane))
+	journal_ack(lane->target, seq);
+	if (lane->edge->is_draining && lane_is_idle(lane))
 		lane_stop(lane);
+	else
+		lane_later(lane);
 }
 
 static const enum xmpp_metric fault_metric[SCAN_FAULTS] = {
@@ -158,6 +184,66 @@ static const struct component_ops component_ops = {
 	.refused = on_refused,
 };
 
+static enum hr_status find(void *ctx, const struct envelope *envelope, const char **native)
+{
+	const struct lane *lane = ctx;
+	const struct person *person = NULL;
+	enum hr_status status = registry_find(lane->edge->options.registry, PEOPLE_ADDRESS,
+					      address_text_bare(envelope->f.to), &person);
+
+	if (status != HR_OK)
+		return status;
+	if (!person->enabled || !person->native || !person->installation ||
+	    strcmp(person->installation, lane->edge->installation) != 0)
+		return HR_NONE;
+	*native = person->native;
+	return HR_OK;
+}
+
+static enum hr_status reroute(void *ctx, int64_t seq, struct envelope *envelope)
+{
+	const struct lane *lane = ctx;
+
+	return switchboard_reroute(lane->edge->options.switchboard, lane->target, seq, envelope);
+}
+
+static enum hr_status bury(void *ctx, int64_t seq, struct envelope *envelope, const char *reason)
+{
+	const struct lane *lane = ctx;
+
+	return switchboard_bury(lane->edge->options.switchboard, lane->target, seq, envelope,
+				reason);
+}
+
+static size_t waiting(void *ctx)
+{
+	return lane_waiting(ctx);
+}
+
+static void barrier(void *ctx, int64_t seq)
+{
+	struct lane *lane = ctx;
+
+	component_barrier(lane->component, seq, now_of(lane));
+}
+
+static size_t barriers(void *ctx)
+{
+	const struct lane *lane = ctx;
+
+	return component_barriers(lane->component);
+}
+
+static const struct egress_ops egress_ops = {
+	.find = find,
+	.reroute = reroute,
+	.bury = bury,
+	.write = do_write,
+	.waiting = waiting,
+	.barrier = barrier,
+	.barriers = barriers,
+};
+
 static void on_timer(void *arg)
 {
 	struct lane *lane = arg;
@@ -183,7 +269,10 @@ struct lane *lane_new(struct xmpp_edge *edge, const char *domain)
 			.barrier_timeout = edge->options.barrier_timeout,
 		},
 		&component_ops, lane);
-	egress_open(lane);
+	lane->egress = egress_new(domain, &egress_ops, lane);
+	scoped_str queue = str_format("xmpp:%s:%s", edge->installation, domain);
+	lane->target = journal_target(edge->options.journal, queue);
+	journal_consume(lane->target, pump, lane);
 	component_pause(lane->component, edge->is_paused, now_of(lane));
 	component_start(lane->component, now_of(lane));
 	return lane;
@@ -196,7 +285,9 @@ void lane_free(struct lane *lane)
 	if (lane_is_up(lane))
 		on_down(lane, &(struct component_end){ .text = "taken away" });
 	source_free(lane->source);
-	egress_close(lane);
+	loop_cancel(lane->edge->loop, pump, lane);
+	journal_release(lane->target);
+	egress_free(lane->egress);
 	stream_free(lane->stream);
 	timer_free(lane->timer);
 	component_free(lane->component);
@@ -223,6 +314,13 @@ void lane_stop(struct lane *lane)
 bool lane_is_up(const struct lane *lane)
 {
 	return component_is_up(lane->component);
+}
+
+bool lane_is_idle(const struct lane *lane)
+{
+	const struct queue *queue = journal_queue(lane->target);
+
+	return !queue || queue_sent(queue) == queue_acked(queue);
 }
 
 size_t lane_waiting(const struct lane *lane)

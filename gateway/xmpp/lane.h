@@ -24,16 +24,6 @@ struct xmpp_edge {
 	bool is_paused, is_draining;
 };
 
-/* What goes from the queue to the stream; see egress.h. */
-struct egress {
-	struct journal_target *target;
-	struct buf out;
-	int64_t guarded;       /* the highest seq that a barrier has been sent for */
-	int64_t suspect;       /* the first seq not acknowledged when the stream broke */
-	int deaths;	       /* how often it broke there */
-	int64_t careful_until; /* up to here one message at a time */
-};
-
 struct lane {
 	struct xmpp_edge *edge;
 	char *domain, *name; /* owned; name: "installation/domain" */
@@ -41,16 +31,19 @@ struct lane {
 	struct stream *stream; /* NULL: no connection */
 	struct timer *timer;
 	struct source *source;
-	struct egress egress;
+	struct journal_target *target;
+	struct egress *egress;
 };
 
 struct lane *lane_new(struct xmpp_edge *edge, const char *domain); /* begins to connect */
 void lane_free(struct lane *lane); /* cuts the connection; NULL is fine */
 DEFINE_SCOPED(lane)
+void lane_later(struct lane *lane); /* looks at the queue at the end of this turn */
 void lane_restart(struct lane *lane);
 void lane_pause(struct lane *lane, bool yes);
 void lane_stop(struct lane *lane); /* ends the stream in good order */
 bool lane_is_up(const struct lane *lane);
+bool lane_is_idle(const struct lane *lane);   /* nothing is sent and not acknowledged */
 size_t lane_waiting(const struct lane *lane); /* bytes not yet given to the kernel */
 void lane_write(struct lane *lane, struct slice bytes);
 /* Answers `stanza` with an error on this stream, if it may be answered. */

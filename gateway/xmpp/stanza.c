@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/xmpp/stanza.h"
 
+#include "federation/address.h"
+
 /* A line break or tab that stood in an attribute as a reference must stay one. */
 static const char *const escapes[128] = {
 	['&'] = "&amp;",   ['<'] = "&lt;",  ['>'] = "&gt;",   ['"'] = "&quot;",
@@ -56,6 +58,24 @@ void stanza_write(struct buf *out, const struct stanza *stanza)
 	buf_add_slice(out, slice_lit("</"));
 	buf_add_str(out, name);
 	buf_add_char(out, '>');
+}
+
+void stanza_write_envelope(struct buf *out, const struct envelope *envelope, const char *native)
+{
+	const struct envelope_fields *f = &envelope->f;
+	struct slice resource = address_text_resource(f->to);
+	scoped_str to =
+		str_format("%s%s" SLICE_FMT, native, resource.len ? "/" : "", SLICE_ARG(resource));
+
+	stanza_write(out, &(struct stanza){
+				  .kind = f->kind,
+				  .from = f->from,
+				  .to = slice_str(to),
+				  .id = f->stanza_id,
+				  .type = f->type,
+				  .lang = f->lang,
+				  .payload = f->payload,
+			  });
 }
 
 /* Which stanzas may be answered with an error, by kind and type; NULL: no type. */

@@ -12,6 +12,8 @@ struct stanza {
 };
 
 void stanza_write(struct buf *out, const struct stanza *stanza);
+/* An envelope for the person whose native address is `native`, at the resource of its `to`. */
+void stanza_write_envelope(struct buf *out, const struct envelope *envelope, const char *native);
 
 /* The error that answers `stanza`: from its `to` to its `from`. HR_NONE: nothing may answer it
  * (RFC 6120 section 8.3.1, RFC 6121 section 8.5), nothing is written. */
