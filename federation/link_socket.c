@@ -52,10 +52,12 @@ static enum hr_status set_keys(void *socket, const struct link_socket_options *o
 static void set_options(void *socket, const struct link_socket_options *options)
 {
 	set_int(socket, ZMQ_LINGER, LINK_LINGER_MS);
-	set_int(socket, ZMQ_IPV6, 1);
 	set_int(socket, ZMQ_SNDHWM, 0);
 	set_int(socket, ZMQ_RCVHWM, RECEIVE_QUEUE); /* past it TCP pushes back on that peer alone */
 	set_int(socket, ZMQ_HANDSHAKE_IVL, (int)options->patience);
+	/* A listener on an IPv4 address is one for IPv4, and shows it so. */
+	set_int(socket, ZMQ_IPV6,
+		options->peer_key || strpbrk(options->endpoint, "[*") == options->endpoint + 6);
 	int64_t largest = FRAME_BYTES_MAX;
 	if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest) != 0)
 		abort();

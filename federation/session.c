@@ -634,6 +634,7 @@ void session_timeout(struct session *session, msec now)
 			SILENT_BEATS * session->heartbeat);
 		end_with_bye(session, &why);
 	} else if (!is_greeting(session) && now >= session->said + session->heartbeat) {
+		session->said = now; /* by the flush of this turn */
 		owe(session, FRAME_PING);
 	}
 }

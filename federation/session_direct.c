@@ -55,7 +55,8 @@ struct envelope *direct_next(struct direct *direct)
 {
 	if (direct->sent == direct->added)
 		return NULL;
-	return give(at(direct, direct->sent++)->envelope);
+	struct entry *entry = at(direct, direct->sent++);
+	return give(entry->envelope);
 }
 
 bool direct_handled(struct direct *direct, int64_t count)
