@@ -25,7 +25,7 @@ daemon_start() { # gateway|directory SITE
 daemon_is_ready() { # gateway|directory LOG FROM
 	local event
 	case $1 in gateway) event=gateway.ready ;; directory) event=database.up ;; esac
-	tail -c "+$3" "$2" | grep -q "event=$event "
+	tail -c "+$3" "$2" | grep -qw "event=$event"
 }
 
 daemon_stop() { # gateway|directory SITE
