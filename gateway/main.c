@@ -17,15 +17,15 @@ static const char usage[] =
 	"                           standard output\n"
 	"      --help, --version\n";
 
-enum { CHECK = 256, GENERATE, HELP, VERSION };
+enum { FLAG_CHECK = 256, FLAG_GENERATE, FLAG_HELP, FLAG_VERSION };
 
 static const struct option flags[] = {
 	{ "config", required_argument, NULL, 'c' },
-	{ "check", no_argument, NULL, CHECK },
-	{ "generate-key", required_argument, NULL, GENERATE },
-	{ "help", no_argument, NULL, HELP },
-	{ "version", no_argument, NULL, VERSION },
-	{ 0 },
+	{ "check", no_argument, NULL, FLAG_CHECK },
+	{ "generate-key", required_argument, NULL, FLAG_GENERATE },
+	{ "help", no_argument, NULL, FLAG_HELP },
+	{ "version", no_argument, NULL, FLAG_VERSION },
+	{ NULL, 0, NULL, 0 },
 };
 
 static int complain(const struct hr_err *err)
@@ -74,15 +74,15 @@ int main(int argc, char **argv)
 		case 'c':
 			path = optarg;
 			break;
-		case CHECK:
+		case FLAG_CHECK:
 			check_only = true;
 			break;
-		case GENERATE:
+		case FLAG_GENERATE:
 			return generate(optarg);
-		case HELP:
+		case FLAG_HELP:
 			fputs(usage, stdout);
 			return EXIT_SUCCESS;
-		case VERSION:
+		case FLAG_VERSION:
 			puts("hedgerow-gateway " PACKAGE_VERSION);
 			return EXIT_SUCCESS;
 		default:
