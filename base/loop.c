@@ -202,8 +202,10 @@ void timer_set(struct timer *timer, msec deadline)
 		uv_timer_stop(&timer->uv);
 		return;
 	}
+	/* Never at once: libuv runs what is due until nothing is, so a timer that its own callback
+	 * arms for a time that has passed would keep the turn from ending. */
 	msec now = (msec)uv_now(timer->uv.loop);
-	uv_timer_start(&timer->uv, on_timer, deadline > now ? (uint64_t)(deadline - now) : 0, 0);
+	uv_timer_start(&timer->uv, on_timer, deadline > now ? (uint64_t)(deadline - now) : 1, 0);
 }
 
 static void free_closed(uv_handle_t *handle)

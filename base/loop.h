@@ -33,7 +33,8 @@ void loop_park(struct loop *loop, void *object, loop_fn *destroy);
 
 struct timer;
 struct timer *timer_new(struct loop *loop, loop_fn *fn, void *arg); /* disarmed */
-void timer_set(struct timer *timer, msec deadline); /* monotonic; 0 disarms; fires once */
+void timer_set(struct timer *timer, msec deadline); /* monotonic; 0 disarms; fires once,
+						      in a later turn */
 void timer_free(struct timer *timer);               /* NULL is fine; allowed inside fn */
 DEFINE_SCOPED(timer)
 
