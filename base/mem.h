@@ -18,10 +18,10 @@ char *str_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #define DEFINE_SCOPED(type)                                                                        \
 	static inline void type##_scope_end(struct type **p) { type##_free(*p); }
-#define scoped(type) __attribute__((cleanup(type##_scope_end))) struct type *
+#define scoped(type) __attribute__((cleanup(type##_scope_end), unused)) struct type *
 
 static inline void str_scope_end(char **p) { free(*p); }
-#define scoped_str __attribute__((cleanup(str_scope_end))) char *
+#define scoped_str __attribute__((cleanup(str_scope_end), unused)) char *
 
 #define give(p)                                                                                    \
 	({                                                                                         \
