@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "base/pg_hosts.h"
 #include "base/pg_params.h"
 
 #include <sys/ioctl.h>
@@ -15,7 +16,7 @@ enum {
 	RESULT_BINARY = 1,
 };
 
-enum state { WAITING, CONNECTING, UP };
+enum state { WAITING, RESOLVING, CONNECTING, UP };
 
 /* What this connection knows of a statement; kept as the value of pg->prepared. Only a statement
  * whose PREPARE has been answered is used by its name, so that one that fails fails only the
@@ -52,10 +53,11 @@ struct pg {
 	const struct pg_events *events;
 	void *ctx;
 	enum state state;
-	struct timer *timer; /* CONNECTING: give up; WAITING: try again */
-	msec wait;	     /* length of the last pause; 0 after a good connection */
-	PGconn *conn;	     /* NULL while WAITING */
-	struct watch *watch; /* on its socket */
+	struct timer *timer;	  /* WAITING: try again; RESOLVING, CONNECTING: give up */
+	msec wait;		  /* length of the last pause; 0 after a good connection */
+	struct pg_lookup *lookup; /* while RESOLVING */
+	PGconn *conn;		  /* CONNECTING and UP */
+	struct watch *watch;	  /* on its socket */
 	struct map *prepared;
 	struct requests sent;	 /* in the order of the answers; unsent ones only once broken */
 	struct requests refused; /* came while not UP */
@@ -225,9 +227,11 @@ static void enter(struct pg *pg, enum state state)
 		pg->wait = msec_clamp(2 * pg->wait, WAIT_MIN_MS, WAIT_MAX_MS);
 		timer_set(pg->timer, now + msec_jitter(pg->wait));
 		break;
-	case CONNECTING:
+	case RESOLVING:
 		timer_set(pg->timer, now + CONNECT_MS);
 		break;
+	case CONNECTING:
+		break; /* what is left of the time of RESOLVING */
 	case UP:
 		pg->wait = 0;
 		timer_set(pg->timer, 0);
@@ -253,12 +257,13 @@ static void disconnect(struct pg *pg)
 	loop_cancel(pg->loop, lose_broken, pg);
 	pg->broken = false;
 	unwatch(pg);
+	pg_lookup_free(give(pg->lookup));
 	PQclear(give(pg->held));
 	PQfinish(give(pg->conn));
 	map_free(give(pg->prepared));
 }
 
-/* From CONNECTING or UP to WAITING: answers what was under way, in order, then says down. */
+/* From any other state to WAITING: answers what was under way, in order, then says down. */
 static void lose(struct pg *pg, const struct hr_err *err)
 {
 	disconnect(pg);
@@ -301,17 +306,29 @@ static void go_on_connecting(struct pg *pg)
 	}
 }
 
-/* What conninfo (given as dbname) says itself comes later and wins, but for the encoding. */
-static void begin_connect(struct pg *pg)
+/* What conninfo (given as dbname) says itself comes later and wins, but for the addresses found and
+ * the encoding. A keyword without a value is passed over. */
+static void begin_connect(struct pg *pg, const struct pg_hosts *hosts)
 {
-	const char *const keywords[] = {
-		"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
-		"tcp_user_timeout", "dbname",	       "client_encoding",     NULL,
+	const char *const settings[][2] = {
+		{ "application_name", pg->application_name },
+		{ "keepalives_idle", "10" },
+		{ "keepalives_interval", "5" },
+		{ "keepalives_count", "3" },
+		{ "tcp_user_timeout", "25000" },
+		{ "dbname", pg->conninfo },
+		{ "host", hosts->host },
+		{ "hostaddr", hosts->hostaddr },
+		{ "port", hosts->port },
+		{ "client_encoding", "UTF8" },
 	};
-	const char *const values[] = {
-		pg->application_name, "10", "5", "3", "25000", pg->conninfo, "UTF8", NULL,
-	};
+	const char *keywords[countof(settings) + 1] = { 0 };
+	const char *values[countof(settings) + 1] = { 0 };
 
+	for (size_t i = 0; i < countof(settings); i++) {
+		keywords[i] = settings[i][0];
+		values[i] = settings[i][1];
+	}
 	pg->conn = PQconnectStartParams(keywords, values, true);
 	if (!pg->conn)
 		abort(); /* out of memory */
@@ -324,12 +341,25 @@ static void begin_connect(struct pg *pg)
 		watch_socket(pg, WATCH_WRITE);
 }
 
+static void on_hosts(void *arg, const struct pg_hosts *hosts, const struct hr_err *err)
+{
+	struct pg *pg = arg;
+
+	if (!hosts) {
+		lose(pg, err);
+		return;
+	}
+	begin_connect(pg, hosts);
+	pg_lookup_free(give(pg->lookup)); /* it lives to the end of the turn */
+}
+
 static void on_timer(void *arg)
 {
 	struct pg *pg = arg;
 
 	if (pg->state == WAITING) {
-		begin_connect(pg);
+		enter(pg, RESOLVING);
+		pg->lookup = pg_lookup_new(pg->loop, pg->conninfo, on_hosts, pg);
 		return;
 	}
 	struct hr_err err;

@@ -20,7 +20,7 @@ struct scene {
 	struct timer *patience;
 	struct buf seen; /* "up", "down", "ok:VALUE", "retry", "notified:CHANNEL:PAYLOAD" ... */
 	struct hr_err last, lost; /* of an answer, of the connection */
-	const char *until; /* stop when `seen` ends in this */
+	const char *until;	  /* stop when `seen` ends in this */
 	size_t answers, stop_after;
 	void (*on_up)(struct scene *scene);
 };
@@ -72,7 +72,8 @@ static void out_of_patience(void *arg)
 {
 	struct scene *scene = arg;
 
-	fail_msg("still waiting; seen so far: %s", buf_text(&scene->seen));
+	fail_msg("still waiting; seen so far: %s; lost: %s", buf_text(&scene->seen),
+		 scene->lost.text);
 }
 
 static void open_scene(struct scene *scene, const char *conninfo)
@@ -624,6 +625,40 @@ static void a_conninfo_that_makes_no_sense_is_reported_as_down(void **state)
 	close_scene(&scene);
 }
 
+static void hosts_are_looked_up_and_tried_in_turn(void **state)
+{
+	const char *const before[] = { "localhost", "no..name", "127.0.0.1,localhost" };
+	const char *const ports[] = { "1,5432", "1,5432", "1,1,5432" };
+	const char *dir = strstr(database(), "host=") + 5;
+
+	(void)state;
+	for (size_t i = 0; i < countof(before); i++) {
+		struct scene scene;
+		scoped_str conninfo = str_format("host=%s,%.*s port=%s user=postgres "
+						 "dbname=postgres",
+						 before[i], (int)strcspn(dir, " "), dir, ports[i]);
+		open_scene(&scene, conninfo);
+		run_until(&scene, "up");
+		seen_is(&scene, "up");
+		close_scene(&scene);
+	}
+}
+
+static void a_host_that_has_no_address_is_reported_as_down(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	open_scene(&scene, "host=no..name");
+	run_until(&scene, "down down");
+	assert_int_equal(scene.lost.status, HR_RETRY);
+	assert_non_null(strstr(scene.lost.text, "no..name: "));
+	close_scene(&scene);
+	open_scene(&scene, "host=localhost");
+	uv_run(loop_uv(scene.loop), UV_RUN_NOWAIT);
+	close_scene(&scene);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
@@ -647,6 +682,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_connection_may_be_freed_inside_an_unsure_answer),
 		cmocka_unit_test(a_server_that_is_not_there_is_tried_again_and_again),
 		cmocka_unit_test(a_conninfo_that_makes_no_sense_is_reported_as_down),
+		cmocka_unit_test(hosts_are_looked_up_and_tried_in_turn),
+		cmocka_unit_test(a_host_that_has_no_address_is_reported_as_down),
 	};
 	const char *top = getenv("top_srcdir");
 
