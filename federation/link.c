@@ -30,7 +30,7 @@ static const enum state next_state[STATES][EVENTS] = {
 
 static void turn(struct link *link, enum event event);
 
-/* --- lists ------------------------------------------------------------------------------------ */
+/* --- lists --- */
 
 static size_t list_count(char *const *list)
 {
@@ -78,8 +78,7 @@ static bool list_eq(char *const *a, char *const *b)
 	return true;
 }
 
-/* --- a session's events ------------------------------------------------------------------------
- */
+/* --- a session's events --- */
 
 static struct queue *queue_of(void *ctx)
 {
@@ -271,8 +270,7 @@ static void begin_session(struct link *link)
 	arm(link);
 }
 
-/* --- dialling ------------------------------------------------------------------------------------
- */
+/* --- dialling --- */
 
 static void on_bytes(struct link *link, struct slice bytes)
 {
@@ -413,7 +411,7 @@ static void consider(struct link *link)
 		turn(link, UNWANTED);
 }
 
-/* --- for links.c ----------------------------------------------------------------------------- */
+/* --- for links.c --- */
 
 struct link *link_new(struct links *links, const char *site)
 {
@@ -521,8 +519,7 @@ enum hr_status link_host(struct link *link, const struct link_message *message, 
 	return HR_OK;
 }
 
-/* --- for the owner ------------------------------------------------------------------------------
- */
+/* --- for the owner --- */
 
 const char *link_site(const struct link *link)
 {

@@ -13,7 +13,7 @@ enum {
 	KEY_SHOWN = 8
 };
 
-/* --- the listener ---------------------------------------------------------------------------- */
+/* --- the listener --- */
 
 static void log_refused(struct links *links, struct log_field who, struct log_field why)
 {
@@ -117,7 +117,7 @@ static enum hr_status listen_on(struct links *links, const char *endpoint, struc
 	return HR_OK;
 }
 
-/* --- the set --------------------------------------------------------------------------------- */
+/* --- the set --- */
 
 enum hr_status links_new(struct loop *loop, const struct links_options *options,
 			 const struct links_events *events, void *ctx, struct links **out,

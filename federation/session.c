@@ -513,6 +513,8 @@ static void say_control(struct session *session, msec now)
 		if (!(session->owed & bit) || later)
 			continue;
 		session->owed &= ~bit;
+		if (order[i] == FRAME_RESUME) /* says what the Ack would */
+			session->owed &= ~(1U << FRAME_ACK);
 		say_owed(session, order[i], now);
 	}
 }

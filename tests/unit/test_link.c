@@ -69,7 +69,7 @@ static void run_until_(bool (*is_so)(void), const char *what, int line)
 		fail_msg("line %d: not %s", line, what);
 }
 
-/* --- a side ----------------------------------------------------------------------------------- */
+/* --- a side --- */
 
 static struct queue *queue_of(void *arg)
 {
@@ -255,7 +255,7 @@ static void start_both(void)
 	start(&a, false);
 }
 
-/* --- tests ------------------------------------------------------------------------------------ */
+/* --- tests --- */
 
 static void carries_both_ways_in_order(void **state)
 {
