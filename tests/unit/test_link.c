@@ -36,8 +36,7 @@ struct side {
 static struct loop *loop;
 static struct side a, b;
 
-/* --- running until something is so
- * ---------------------------------------------------------------- */
+/* --- running until something is so --- */
 
 static struct {
 	bool (*is_so)(void);
@@ -491,8 +490,7 @@ static void refuses_loudly_when_its_queue_is_an_older_copy(void **state)
 	assert_int_equal(a.ups, 0);
 }
 
-/* --- bad peers, by hand
- * ---------------------------------------------------------------------------- */
+/* --- bad peers, by hand --- */
 
 struct stranger {
 	void *context, *socket;
