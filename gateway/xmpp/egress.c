@@ -88,7 +88,7 @@ static void hand_over(struct egress *egress, struct queue *queue, const struct e
 
 /* Deals with the next envelope. HR_OK: handed over; HR_NONE: it left another way; HR_RETRY: no
  * more now. */
-static enum hr_status next(struct egress *egress, struct queue *queue)
+static enum hr_status next(struct egress *egress, struct queue *queue, bool is_up)
 {
 	int64_t seq;
 	struct envelope *envelope = queue_peek(queue, &seq);
@@ -99,7 +99,7 @@ static enum hr_status next(struct egress *egress, struct queue *queue)
 	const char *poisoned = poison(egress, seq, envelope);
 	enum hr_status found =
 		poisoned ? HR_NONE : egress->ops->find(egress->ctx, envelope, &native);
-	if (found == HR_OK) {
+	if (found == HR_OK && is_up) {
 		hand_over(egress, queue, envelope, native);
 		return HR_OK;
 	}
@@ -124,11 +124,17 @@ size_t egress_pump(struct egress *egress, struct queue *queue)
 	size_t count = 0;
 	enum hr_status status;
 
-	while ((status = next(egress, queue)) != HR_RETRY)
+	while ((status = next(egress, queue, true)) != HR_RETRY)
 		count += status == HR_OK;
 	flush(egress);
 	egress_guard(egress, queue);
 	return count;
+}
+
+void egress_divert(struct egress *egress, struct queue *queue)
+{
+	while (next(egress, queue, false) == HR_NONE)
+		;
 }
 
 static void blame(struct egress *egress, const struct queue *queue, const char *reason)

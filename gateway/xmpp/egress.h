@@ -40,6 +40,8 @@ DEFINE_SCOPED(egress)
 
 /* While the stream is up: hands over what may go now, then a barrier. Returns how many went. */
 size_t egress_pump(struct egress *egress, struct queue *queue);
+/* While it is not: only what can't go here at all, or no longer, leaves another way. */
+void egress_divert(struct egress *egress, struct queue *queue);
 /* Only the barrier, where one is due: what is handed over is all that shall be. */
 void egress_guard(struct egress *egress, const struct queue *queue);
 /* The stream is gone: `reason` is NULL, or the error by which the server blames what was sent.

@@ -100,7 +100,10 @@ struct walk {
 	struct buf *out;
 	size_t copied; /* of the payload */
 	size_t depth;
+	size_t top_at, name_end; /* of the open top element */
+	uint32_t own;		 /* which of the declarations it makes itself, by index */
 };
+_Static_assert(INHERIT_MAX <= 32, "bits of walk.own");
 
 static const struct slice walk_before = { "<x>", 3 }, walk_after = { "</x>", 4 };
 
@@ -139,21 +142,23 @@ static void declare(struct walk *walk, const struct declaration *declaration)
 	buf_add_char(walk->out, '\'');
 }
 
+static size_t offset(const struct walk *walk)
+{
+	return (size_t)XML_GetCurrentByteIndex(walk->parser) - walk_before.len;
+}
+
 static void XMLCALL on_start(void *user, const char *name, const char **attributes)
 {
 	struct walk *walk = user;
 
 	if (walk->depth++ != 1)
 		return;
-	copy_until(walk, (size_t)XML_GetCurrentByteIndex(walk->parser) - walk_before.len + 1 +
-				 strlen(name));
-	for (size_t i = 0; i < walk->inherit->count; i++) {
-		const struct declaration *declaration = &walk->inherit->list[i];
-		if (!is_shadowed(walk->inherit, i) && !declares(attributes, declaration->prefix) &&
-		    (*declaration->prefix ? is_used(declaration, walk->payload)
-					  : !is_home(declaration->uri)))
-			declare(walk, declaration);
-	}
+	walk->top_at = offset(walk);
+	walk->name_end = walk->top_at + 1 + strlen(name);
+	walk->own = 0;
+	for (size_t i = 0; i < walk->inherit->count; i++)
+		if (declares(attributes, walk->inherit->list[i].prefix))
+			walk->own |= UINT32_C(1) << i;
 }
 
 static void XMLCALL on_end(void *user, const char *name)
@@ -161,7 +166,18 @@ static void XMLCALL on_end(void *user, const char *name)
 	struct walk *walk = user;
 
 	(void)name;
-	walk->depth--;
+	if (--walk->depth != 1)
+		return;
+	size_t end = offset(walk) + (size_t)XML_GetCurrentByteCount(walk->parser);
+	struct slice element = { walk->payload.data + walk->top_at, end - walk->top_at };
+	copy_until(walk, walk->name_end);
+	for (size_t i = 0; i < walk->inherit->count; i++) {
+		const struct declaration *declaration = &walk->inherit->list[i];
+		if (!is_shadowed(walk->inherit, i) && !(walk->own >> i & 1) &&
+		    (*declaration->prefix ? is_used(declaration, element)
+					  : !is_home(declaration->uri)))
+			declare(walk, declaration);
+	}
 }
 
 static bool walk_feed(struct walk *walk, struct slice bytes, bool last)

@@ -25,7 +25,7 @@ const char *inherit_default(const struct inherit *inherit); /* in scope; "" for 
  * jabber:component:accept and jabber:client are what a payload stands in anyway. */
 bool inherit_needed(const struct inherit *inherit, struct slice payload);
 
-/* Appends `payload` with the declarations that it may depend on added to each of its top elements.
+/* Appends `payload` with the declarations added to each of its top elements that it may depend on.
  * HR_FAIL: `out` is full, or the payload is not well-formed. */
 HR_MUST_USE enum hr_status inherit_apply(const struct inherit *inherit, struct slice payload,
 					 struct buf *out, struct hr_err *err);

@@ -12,6 +12,27 @@ static msec now_of(const struct lane *lane)
 	return loop_now(lane->edge->loop);
 }
 
+static void pump(void *arg)
+{
+	struct lane *lane = arg;
+	struct queue *queue = journal_queue(lane->target);
+
+	if (!queue)
+		return;
+	if (!lane_is_up(lane))
+		egress_divert(lane->egress, queue);
+	else if (lane->edge->is_draining)
+		egress_guard(lane->egress, queue);
+	else
+		metric_add(&xmpp_metrics[XMPP_STANZAS_OUT],
+			   (int64_t)egress_pump(lane->egress, queue));
+}
+
+void lane_later(struct lane *lane)
+{
+	loop_later(lane->edge->loop, pump, lane);
+}
+
 static void on_opened(void *ctx)
 {
 	struct lane *lane = ctx;
@@ -33,6 +54,7 @@ static void on_closed(void *ctx, const struct hr_err *err)
 
 	stream_free(give(lane->stream));
 	component_lost(lane->component, err, now_of(lane));
+	lane_later(lane); /* whose server is away may have moved meanwhile */
 }
 
 static const struct stream_events stream_events = {
@@ -101,25 +123,6 @@ static void do_timer(void *ctx, msec deadline)
 	struct lane *lane = ctx;
 
 	timer_set(lane->timer, deadline);
-}
-
-static void pump(void *arg)
-{
-	struct lane *lane = arg;
-	struct queue *queue = journal_queue(lane->target);
-
-	if (!queue || !lane_is_up(lane))
-		return;
-	if (lane->edge->is_draining)
-		egress_guard(lane->egress, queue);
-	else
-		metric_add(&xmpp_metrics[XMPP_STANZAS_OUT],
-			   (int64_t)egress_pump(lane->egress, queue));
-}
-
-void lane_later(struct lane *lane)
-{
-	loop_later(lane->edge->loop, pump, lane);
 }
 
 static void on_up(void *ctx)

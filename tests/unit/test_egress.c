@@ -246,6 +246,22 @@ static void reroutes_only_when_all_before_is_acknowledged(void **state)
 	end(&scene);
 }
 
+static void lets_go_of_who_has_moved_while_the_stream_is_down(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene, "mmbm");
+	egress_divert(scene.egress, scene.queue);
+	assert_string_equal(buf_text(&scene.did), "~1 ~2 ");
+	pump(&scene, "3 |3 ");
+	lose(&scene, NULL);
+	buf_clear(&scene.did);
+	egress_divert(scene.egress, scene.queue);
+	assert_string_equal(buf_text(&scene.did), "");
+	end(&scene);
+}
+
 static void buries_what_the_server_would_not_take_from_this_stream(void **state)
 {
 	struct scene scene;
@@ -320,6 +336,7 @@ int main(void)
 		cmocka_unit_test(writes_no_more_than_the_kernel_takes),
 		cmocka_unit_test(waits_for_people_that_are_being_asked_for),
 		cmocka_unit_test(reroutes_only_when_all_before_is_acknowledged),
+		cmocka_unit_test(lets_go_of_who_has_moved_while_the_stream_is_down),
 		cmocka_unit_test(buries_what_the_server_would_not_take_from_this_stream),
 		cmocka_unit_test(finds_the_message_that_breaks_the_stream_and_buries_it),
 		cmocka_unit_test(blames_nothing_when_the_connection_is_only_lost),

@@ -189,12 +189,14 @@ static void declares_inherited_prefixes_in_the_payload(void **state)
 	      "<message><p:a/><b c='d'><p:e/></b>p: <f p:g='h'/></message>"
 	      "<message><q:a/></message>"
 	      "<message><a xmlns:p='urn:own'><p:b/></a><p:c/></message>"
-	      "<message><body>no prefix</body></message>",
+	      "<message><body>no prefix</body></message>"
+	      "<message><body>no prefix</body><p:c></p:c></message>",
 	      "opened ;message [<p:a xmlns:p='urn:p'/><b xmlns:p='urn:p' c='d'><p:e/></b>p: "
 	      "<f xmlns:p='urn:p' p:g='h'/>];"
 	      "message [<q:a xmlns:q='u&apos;q'/>];"
 	      "message [<a xmlns:p='urn:own'><p:b/></a><p:c xmlns:p='urn:p'/>];"
-	      "message [<body>no prefix</body>];" },
+	      "message [<body>no prefix</body>];"
+	      "message [<body>no prefix</body><p:c xmlns:p='urn:p'></p:c>];" },
 	    { HEAD "<message "
 		   "xmlns:stream='urn:other'><stream:x/></message><message><stream:x/></message>",
 	      OPENED "message [<stream:x xmlns:stream='urn:other'/>];"
