@@ -78,10 +78,12 @@ static enum hr_status find_people(struct registry *registry, const struct edge_i
 		registry_find(registry, PEOPLE_ADDRESS, address_text_bare(inbound->to), &out->to);
 	enum hr_status status = from == HR_RETRY || to == HR_RETRY ? HR_RETRY : HR_OK;
 
-	for (size_t i = 0; i < inbound->mention_count; i++)
+	for (size_t i = 0; i < inbound->mention_count; i++) {
+		mentions[i] = NULL; /* stays so when nobody has that address */
 		if (registry_find(registry, PEOPLE_NATIVE, inbound->mentions[i], &mentions[i]) ==
 		    HR_RETRY)
 			status = HR_RETRY;
+	}
 	out->mentions = mentions;
 	return status;
 }
