@@ -170,14 +170,22 @@ static void leave_up(struct component *component)
 	component->ops->down(component->ctx, &end);
 }
 
+/* Only on the way to UP: for those who look closely. */
+static bool is_step(enum state state)
+{
+	return state == CONNECTING || state == OPENING || state == HANDSHAKE;
+}
+
 /* The only writer of component->state. */
 static void enter(struct component *component, enum state state)
 {
 	enum state old = component->state;
 
-	log_info("xmpp.stream", LOG_STR("stream", component->name),
-		 LOG_STR("from", state_name[old]), LOG_STR("to", state_name[state]),
-		 LOG_STR("error", component->error));
+	log_event_(
+		is_step(state) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "xmpp.stream",
+		LOG_STR("stream", component->name), LOG_STR("from", state_name[old]),
+		LOG_STR("to", state_name[state]),
+		LOG_STR("error", state == CLOSING || state == WAITING ? component->error : NULL));
 	component->state = state;
 	if (old == UP)
 		leave_up(component);
