@@ -5,7 +5,8 @@
  *
  *   acked <= sent <= loaded <= head       seqs; envelopes acked+1 .. loaded are in memory
  *
- * What is past `loaded` is read from the journal when there is room again. */
+ * What is past `loaded` is read from the journal when there is room again. A row that the journal no
+ * longer has is passed over when those before it are accepted. */
 #pragma once
 
 #include "federation/envelope.h"
