@@ -385,7 +385,7 @@ static void tells_an_error_about_what_was_sent_from_others(void **state)
 {
 #define STREAM_ERROR(name)                                                        \
 	"<stream:error><" name " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></" \
-			       "stream:error>" CLOSE
+	"stream:error>" CLOSE
 	struct scene scene;
 
 	(void)state;
