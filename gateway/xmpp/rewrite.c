@@ -185,6 +185,16 @@ static void add_edit(struct walk *walk, const struct edit *edit)
 	plan->edits[plan->edit_count++] = *edit;
 }
 
+/* The domain itself, or a service below it: rooms and the like are native addresses too. */
+static bool is_within(struct slice domain, struct slice native)
+{
+	if (domain.len <= native.len)
+		return slice_eq(domain, native);
+
+	struct slice end = { domain.data + domain.len - native.len, native.len };
+	return slice_eq(end, native) && end.data[-1] == '.';
+}
+
 /* `jid` is an address in plain text, `rest` what follows its bare part in the value. */
 static void judge_jid(struct walk *walk, struct slice jid, struct slice rest, struct edit *edit)
 {
@@ -200,7 +210,7 @@ static void judge_jid(struct walk *walk, struct slice jid, struct slice rest, st
 			add_edit(walk, edit);
 		return;
 	}
-	if (!slice_eq(address_domain(&address), walk->domain))
+	if (!is_within(address_domain(&address), walk->domain))
 		return;
 	if (address_local(&address).len > 0) {
 		edit->mention = add_mention(walk, address_bare(&address));

@@ -66,14 +66,14 @@ static void leaves_alone_what_people_typed(void **state)
 	    { "<body>ada@im.a.example</body><subject>ada@im.a.example</subject>", NULL },
 	    { "<x jid='ada@elsewhere.example'>im.a.example</x>", NULL },
 	    { "<x jid='ada@not-im.a.example'/><x jid='ada@im.a.example.org'/>", NULL },
-	    { "<x jid='room@conference.im.a.example/nick'/>", NULL },
 	    { "<x xmlns:p='urn:p' p:jid='ada@im.a.example' id='ada@im.a.example'/>", NULL });
 }
 
 static void rewrites_addresses_where_extensions_keep_them(void **state)
 {
 	(void)state;
-	RUN({ "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='owner' "
+	RUN({ "<x jid='room@conference.im.a.example/nick' n='1'/>", "<x n='1'/>" },
+	    { "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='owner' "
 	      "jid='ada@im.a.example/phone' role='moderator'/></x>",
 	      "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='owner' "
 	      "jid='ada.adams@example.com/phone' role='moderator'/></x>" },
