@@ -33,17 +33,20 @@ LANGUAGE sql STABLE AS $$
 $$;
 CREATE INDEX installation_name ON hedgerow.installation (installation);
 
--- One row a key, in order; address NULL: nobody has it.
+-- One row a key, in order; address NULL: nobody has it. plpgsql keeps the plan; compiling it
+-- (jit) would take longer than a thousand look-ups.
 CREATE FUNCTION hedgerow.lookup_addresses(keys text[]) RETURNS TABLE (key text, address text, native text,
 	installation text, site text, forest text, name text, enabled boolean)
-LANGUAGE sql STABLE AS $$
-	SELECT k.key, w.address, w.native, w.installation, hedgerow.home_site(w.installation, w.site),
-		w.forest, w.name, w.enabled
+LANGUAGE plpgsql STABLE SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site), w.forest, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (
-		(SELECT 0 AS rank, c.* FROM hedgerow.winner(k.key) c)
+		(SELECT c.* FROM hedgerow.winner(k.key) c)
 		UNION ALL
-		(SELECT 1, c.* FROM hedgerow.alias a
+		(SELECT c.* FROM hedgerow.alias a
 			JOIN hedgerow.person p ON p.site = a.site AND p.forest = a.forest AND p.anchor = a.anchor
 			JOIN hedgerow.forest f ON f.site = a.site AND f.forest = a.forest
 			CROSS JOIN LATERAL hedgerow.winner(p.address) c
@@ -52,14 +55,18 @@ LANGUAGE sql STABLE AS $$
 					AND d.domain = split_part(a.address, '@', 2))
 			ORDER BY f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1)
 		LIMIT 1) w ON true
-	ORDER BY k.n
-$$;
+	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
+		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true
+	ORDER BY k.n;
+END $$;
 
 CREATE FUNCTION hedgerow.lookup_natives(keys text[]) RETURNS TABLE (key text, address text, native text,
 	installation text, site text, forest text, name text, enabled boolean)
-LANGUAGE sql STABLE AS $$
-	SELECT k.key, w.address, w.native, w.installation, hedgerow.home_site(w.installation, w.site),
-		w.forest, w.name, w.enabled
+LANGUAGE plpgsql STABLE SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site), w.forest, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (
 		SELECT c.* FROM hedgerow.person p
@@ -67,55 +74,79 @@ LANGUAGE sql STABLE AS $$
 		CROSS JOIN LATERAL hedgerow.winner(p.address) c
 		WHERE p.native = k.key AND c.site = p.site AND c.forest = p.forest AND c.anchor = p.anchor
 		ORDER BY f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1) w ON true
-	ORDER BY k.n
-$$;
+	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
+		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true
+	ORDER BY k.n;
+END $$;
 
--- Every claim to an address, with its place in the order of those that may have it
-CREATE VIEW hedgerow.claim AS
-	SELECT c.*, f.priority, hedgerow.domain_of(c.key) AS domain,
-		EXISTS (SELECT FROM hedgerow.email_domain d
-			WHERE d.site = c.site AND d.forest = c.forest AND d.domain = hedgerow.domain_of(c.key)) AS granted,
-		EXISTS (SELECT FROM hedgerow.person gone WHERE gone.address = c.key AND gone.state = 'deleted'
-			AND gone.site = c.site AND gone.forest = c.forest) AS reserved
-	FROM (SELECT p.address AS key, 'address' AS kind, p.* FROM hedgerow.person p WHERE p.state = 'active'
-		UNION ALL
-		SELECT a.address, 'alias', p.* FROM hedgerow.alias a
-			JOIN hedgerow.person p USING (site, forest, anchor)
-			WHERE p.state = 'active' AND a.address <> p.address) c
-	JOIN hedgerow.forest f ON f.site = c.site AND f.forest = c.forest;
+-- Every person and the place in the order of those who may have the canonical address: 1 wins, NULL
+-- may not have it. The winner beside each.
+CREATE VIEW hedgerow.standing AS
+	SELECT p.site, p.forest, p.anchor, p.address, p.native, p.installation, p.name, p.enabled, p.created_at, f.priority,
+		d.domain IS NOT NULL AS granted, g.address IS NOT NULL AS reserved,
+		CASE WHEN d.domain IS NOT NULL AND g.address IS NULL THEN row_number() OVER contest END AS place,
+		first_value(p.site) OVER contest AS first_site, first_value(p.forest) OVER contest AS first_forest,
+		first_value(p.anchor) OVER contest AS first_anchor, first_value(coalesce(p.name, p.address)) OVER contest AS first_name
+	FROM hedgerow.person p
+	JOIN hedgerow.forest f ON f.site = p.site AND f.forest = p.forest
+	LEFT JOIN hedgerow.email_domain d ON d.site = p.site AND d.forest = p.forest AND d.domain = split_part(p.address, '@', 2)
+	LEFT JOIN (SELECT DISTINCT gone.site, gone.forest, gone.address FROM hedgerow.person gone WHERE gone.state = 'deleted') g
+		ON g.site = p.site AND g.forest = p.forest AND g.address = p.address
+	WHERE p.state = 'active'
+	WINDOW contest AS (PARTITION BY p.address
+		ORDER BY d.domain IS NULL OR g.address IS NOT NULL, f.priority, p.created_at, p.site, p.forest, p.anchor);
+CREATE INDEX person_deleted ON hedgerow.person (address) WHERE state = 'deleted';
 
-CREATE VIEW hedgerow.canonical AS -- who wins each canonical address
-	SELECT DISTINCT ON (c.key) c.* FROM hedgerow.claim c
-	WHERE c.kind = 'address' AND c.granted AND NOT c.reserved
-	ORDER BY c.key, c.priority, c.created_at, c.site, c.forest, c.anchor;
+-- The same for aliases: `owner` is who has the alias as canonical address.
+CREATE VIEW hedgerow.alias_standing AS
+	SELECT a.address AS alias, p.site, p.forest, p.anchor, p.address, p.native, p.installation, p.name, p.enabled,
+		d.domain IS NOT NULL AS granted, p.place = 1 AS has_canonical,
+		o.site AS owner_site, o.forest AS owner_forest, o.anchor AS owner_anchor, coalesce(o.name, o.address) AS owner_name,
+		CASE WHEN d.domain IS NOT NULL AND p.place = 1 AND o.address IS NULL THEN row_number() OVER contest END AS place,
+		first_value(p.site) OVER contest AS first_site, first_value(p.forest) OVER contest AS first_forest,
+		first_value(p.anchor) OVER contest AS first_anchor, first_value(coalesce(p.name, p.address)) OVER contest AS first_name
+	FROM hedgerow.alias a
+	JOIN hedgerow.standing p ON p.site = a.site AND p.forest = a.forest AND p.anchor = a.anchor
+	LEFT JOIN hedgerow.email_domain d ON d.site = a.site AND d.forest = a.forest AND d.domain = split_part(a.address, '@', 2)
+	LEFT JOIN hedgerow.standing o ON o.address = a.address AND o.place = 1
+	WHERE a.address <> p.address
+	WINDOW contest AS (PARTITION BY a.address
+		ORDER BY d.domain IS NULL OR p.place IS DISTINCT FROM 1 OR o.address IS NOT NULL,
+			p.priority, p.created_at, p.site, p.forest, p.anchor);
 
 CREATE VIEW hedgerow.routable AS
-	SELECT w.key, w.kind, w.address, w.native, w.installation,
-		hedgerow.home_site(w.installation, w.site) AS site,
-		w.forest, w.site AS publisher, w.anchor, w.name, w.enabled
-	FROM (SELECT c.* FROM hedgerow.canonical c
+	SELECT w.key, w.kind, w.address, w.native, w.installation, coalesce(h.site, w.site) AS site, w.forest,
+		w.site AS publisher, w.anchor, w.name, w.enabled
+	FROM (SELECT s.address AS key, 'address' AS kind, s.address, s.native, s.installation, s.site, s.forest, s.anchor, s.name, s.enabled
+			FROM hedgerow.standing s WHERE s.place = 1
 		UNION ALL
-		SELECT * FROM (SELECT DISTINCT ON (a.key) a.* FROM hedgerow.claim a
-			JOIN hedgerow.canonical c USING (site, forest, anchor)
-			WHERE a.kind = 'alias' AND a.granted
-				AND NOT EXISTS (SELECT FROM hedgerow.canonical other WHERE other.key = a.key)
-			ORDER BY a.key, a.priority, a.created_at, a.site, a.forest, a.anchor) aliases) w;
+		SELECT a.alias, 'alias', a.address, a.native, a.installation, a.site, a.forest, a.anchor, a.name, a.enabled
+			FROM hedgerow.alias_standing a WHERE a.place = 1) w
+	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
+		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true;
 
 CREATE VIEW hedgerow.conflicts AS
-	SELECT c.kind, c.key, c.site, c.forest, c.anchor, c.name,
-		CASE WHEN c.reserved THEN 'reserved: a deleted person of this forest had the address'
-			WHEN w.key IS NULL THEN 'the person does not have the canonical address ' || c.address
-			ELSE format('lost to %s in forest "%s" of site "%s"', coalesce(w.name, w.address), w.forest, w.publisher) END AS reason,
-		w.publisher AS winner_site, w.forest AS winner_forest, w.anchor AS winner_anchor
-	FROM hedgerow.claim c
-	LEFT JOIN hedgerow.routable w ON w.key = c.key
-	WHERE c.granted AND (w.publisher, w.forest, w.anchor) IS DISTINCT FROM (c.site, c.forest, c.anchor)
+	SELECT 'address' AS kind, s.address AS key, s.site, s.forest, s.anchor, s.name,
+		CASE WHEN s.reserved THEN 'reserved: a deleted person of this forest had the address'
+			ELSE format('%s in forest "%s" of site "%s" has it', s.first_name, s.first_forest, s.first_site) END AS reason,
+		CASE WHEN NOT s.reserved THEN s.first_site END AS winner_site,
+		CASE WHEN NOT s.reserved THEN s.first_forest END AS winner_forest,
+		CASE WHEN NOT s.reserved THEN s.first_anchor END AS winner_anchor
+	FROM hedgerow.standing s WHERE s.granted AND s.place IS DISTINCT FROM 1
 	UNION ALL
-	SELECT 'native', p.native, p.site, p.forest, p.anchor, p.name,
-		format('%s people have this native address', n.people), NULL, NULL, NULL
-	FROM (SELECT native, count(*) AS people FROM hedgerow.person
-		WHERE state = 'active' AND native IS NOT NULL GROUP BY native HAVING count(*) > 1) n
-	JOIN hedgerow.person p ON p.native = n.native AND p.state = 'active'
+	SELECT 'alias', a.alias, a.site, a.forest, a.anchor, a.name,
+		CASE WHEN NOT a.has_canonical IS TRUE THEN 'the person does not have the canonical address ' || a.address
+			WHEN a.owner_site IS NOT NULL THEN format('it is the address of %s in forest "%s" of site "%s"', a.owner_name, a.owner_forest, a.owner_site)
+			ELSE format('%s in forest "%s" of site "%s" has it', a.first_name, a.first_forest, a.first_site) END,
+		CASE WHEN a.has_canonical THEN coalesce(a.owner_site, a.first_site) END,
+		CASE WHEN a.has_canonical THEN coalesce(a.owner_forest, a.first_forest) END,
+		CASE WHEN a.has_canonical THEN coalesce(a.owner_anchor, a.first_anchor) END
+	FROM hedgerow.alias_standing a WHERE a.granted AND a.place IS DISTINCT FROM 1
+	UNION ALL
+	SELECT 'native', n.native, n.site, n.forest, n.anchor, n.name, format('%s people have this native address', n.people), NULL, NULL, NULL
+	FROM (SELECT p.*, count(*) OVER (PARTITION BY p.native) AS people FROM hedgerow.person p
+		WHERE p.state = 'active' AND p.native IS NOT NULL) n
+	WHERE n.people > 1
 	UNION ALL
 	SELECT 'installation', i.installation, i.site, i.forest, NULL, NULL,
 		'the name is used at several sites: ' || (SELECT string_agg(o.site, ', ' ORDER BY o.site)
@@ -131,9 +162,13 @@ CREATE VIEW hedgerow.conflicts AS
 	GROUP BY p.installation, p.site, p.forest;
 
 CREATE VIEW hedgerow.quarantine AS
-	SELECT c.key AS address, c.kind, c.site, c.forest, c.anchor, c.name,
-		format('%s is not granted to forest "%s" of site "%s"', c.domain, c.forest, c.site) AS reason
-	FROM hedgerow.claim c WHERE NOT c.granted;
+	SELECT s.address, 'address' AS kind, s.site, s.forest, s.anchor, s.name,
+		format('%s is not granted to forest "%s" of site "%s"', split_part(s.address, '@', 2), s.forest, s.site) AS reason
+	FROM hedgerow.standing s WHERE NOT s.granted
+	UNION ALL
+	SELECT a.alias, 'alias', a.site, a.forest, a.anchor, a.name,
+		format('%s is not granted to forest "%s" of site "%s"', split_part(a.alias, '@', 2), a.forest, a.site)
+	FROM hedgerow.alias_standing a WHERE NOT a.granted;
 
 -- The small tables as one consistent answer. What stands where is said in schema/config.c.
 CREATE FUNCTION hedgerow.gateway_config()

@@ -351,7 +351,7 @@ BEGIN
 		AND a.attname NOT IN ('site', key_column, 'created_at');
 	FOR field IN SELECT jsonb_object_keys(fields) LOOP
 		IF field <> ALL (columns) THEN
-			PERFORM hedgerow.refuse(format('a %s has no field "%s" to change', noun, field),
+			PERFORM hedgerow.refuse(format('"%s" is not a field of this %s that can be changed', field, noun),
 				'its fields: ' || array_to_string(columns, ', '));
 		END IF;
 		IF field IN ('endpoints', 'urls') AND jsonb_typeof(fields -> field) <> 'array' THEN
@@ -455,9 +455,8 @@ BEGIN
 			ELSE 'reachable' END,
 		p.anchor
 	FROM hedgerow.person p
-	WHERE lower(p.address) LIKE inside OR lower(p.native) LIKE inside OR lower(p.name) LIKE inside OR p.anchor = find_user.text
-		OR EXISTS (SELECT FROM hedgerow.alias a WHERE a.site = p.site AND a.forest = p.forest
-			AND a.anchor = p.anchor AND a.address LIKE inside)
+	WHERE p.address LIKE inside OR p.native LIKE inside OR lower(p.name) LIKE inside OR p.anchor = find_user.text
+		OR (p.site, p.forest, p.anchor) IN (SELECT a.site, a.forest, a.anchor FROM hedgerow.alias a WHERE a.address LIKE inside)
 	ORDER BY p.address <> wanted, p.state, p.address, p.site, p.forest LIMIT find_user.most;
 END $$;
 

@@ -1,0 +1,117 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The journal: contiguous, once, in order, never past head; partitions go when nobody needs them.
+SELECT no_plan();
+\ir prelude.psql
+-- n rows for one queue, and nothing else
+CREATE FUNCTION pg_temp.append(number bigint, queue bigint, n int, body text DEFAULT 'x') RETURNS bigint[] LANGUAGE sql AS $$
+	SELECT hedgerow.journal_commit('n1', number, ARRAY[queue], ARRAY[n], '{-1}', '{f}',
+		array_fill(1, ARRAY[n]), ARRAY(SELECT generate_series(1, n)), array_fill('s@x'::text, ARRAY[n]), array_fill('r@x'::text, ARRAY[n]),
+		array_fill(convert_to(body, 'UTF8'), ARRAY[n]), array_fill(NULL::timestamptz, ARRAY[n]), '{}', '{}', '{}')
+$$;
+CREATE FUNCTION pg_temp.ack(number bigint, queue bigint, seq bigint) RETURNS bigint[] LANGUAGE sql AS $$
+	SELECT hedgerow.journal_commit('n1', number, ARRAY[queue], '{0}', ARRAY[seq], '{f}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')
+$$;
+CREATE FUNCTION pg_temp.come(number bigint, site text, origin_from bigint, origin_to bigint) RETURNS bigint[] LANGUAGE sql AS $$
+	SELECT hedgerow.journal_commit('n1', number, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+		ARRAY[site], ARRAY[origin_from], ARRAY[origin_to])
+$$;
+
+SELECT is((SELECT head FROM hedgerow.journal_open('link:boston')), 0::bigint, 'a queue begins empty');
+SELECT is((SELECT incarnation FROM hedgerow.journal_open('link:boston')), (SELECT incarnation FROM hedgerow.journal_open('link:boston')), 'and is the same when opened again');
+SELECT is((SELECT id FROM hedgerow.journal_open('xmpp:prosody-a:example.com')), 2::bigint, 'another is another');
+SELECT throws_ok($$ SELECT pg_temp.append(1, 1, 1) $$, 'HR002', 'node "n1" is not registered', 'only nodes that are known');
+SELECT is(hedgerow.journal_node('n1'), 0::bigint, 'a node begins at 0');
+SELECT is(pg_temp.append(1, 1, 3), '{1}', 'the first row is 1');
+SELECT is(pg_temp.append(1, 1, 3), NULL, 'a repeat does nothing');
+SELECT is((SELECT head FROM hedgerow.queue WHERE id = 1), 3::bigint, 'nothing at all');
+SELECT is(hedgerow.journal_node('n1'), 1::bigint, 'and the node knows where it is');
+SELECT is(pg_temp.append(2, 1, 2), '{4}', 'the next follows');
+SELECT throws_ok($$ SELECT pg_temp.append(1, 1, 1) $$, 'HR002', 'node "n1" is at batch 2 already, 1 comes too late', 'an old number is a mistake');
+SELECT is(pg_temp.append(7, 1, 1), '{6}', 'a number may be left out: acknowledgements alone can be lost in a crash');
+SELECT is(hedgerow.journal_commit('n1', 8, '{1,2}', '{2,1}', '{-1,-1}', '{t,f}', '{1,2,1}', '{1,1,2}', '{a,b,c}', '{d,e,f}', '{one,two,three}',
+	'{NULL,2030-01-01,NULL}', '{}', '{}', '{}'), '{7,1}', 'several queues at once');
+SELECT is((SELECT array_agg(seq || convert_from(envelope, 'UTF8') ORDER BY seq) FROM hedgerow.journal_read(1, 6, 10)), '{7one,8three}', 'each in its queue, in order');
+SELECT is((SELECT expires FROM hedgerow.journal WHERE queue = 2 AND seq = 1), '2030-01-01', 'with its expiry');
+SELECT is((SELECT count(*) FROM hedgerow.journal_read(1, 0, 3)), 3::bigint, 'at most so many');
+SELECT throws_ok($$ SELECT pg_temp.append(9, 99, 1) $$, 'HR003', 'there is no queue 99', 'only queues that are there');
+SELECT throws_ok($$ SELECT hedgerow.journal_commit('n1', 9, '{1}', '{2}', '{-1}', '{f}', '{1}', '{1}', '{a}', '{b}', '{c}', '{NULL}', '{}', '{}', '{}') $$,
+	'HR003', '2 rows were announced, 1 came', 'what is announced comes');
+
+SELECT is(pg_temp.ack(9, 1, 5), '{0}', 'an acknowledgement');
+SELECT is((SELECT acked FROM hedgerow.queue WHERE id = 1), 5::bigint, 'moves acked');
+SELECT is(pg_temp.ack(10, 1, 3), '{0}', 'an old one is no harm');
+SELECT is((SELECT acked FROM hedgerow.queue WHERE id = 1), 5::bigint, 'acked never goes back');
+SELECT throws_ok($$ SELECT pg_temp.ack(11, 1, 9) $$, '23514', NULL, 'nor past head');
+SELECT is(current_setting('synchronous_commit'), 'on', 'the setting for acknowledgements is of their transaction only');
+
+SELECT is(hedgerow.journal_position('boston', '11111111-1111-1111-1111-111111111111'), 0::bigint, 'a resume position begins at 0');
+SELECT is(pg_temp.come(11, 'boston', 0, 5), '{}', 'it moves with a batch');
+SELECT is(hedgerow.journal_position('boston', '11111111-1111-1111-1111-111111111111'), 5::bigint, 'and is remembered');
+SELECT throws_ok($$ SELECT pg_temp.come(12, 'boston', 4, 6) $$, 'HR001', 'the resume position of site "boston" is 5, not 4', 'from where it is');
+SELECT throws_ok($$ SELECT pg_temp.come(12, 'sydney', 0, 6) $$, 'HR001', 'the resume position of site "sydney" is unknown, not 0', 'of a known site');
+SELECT is(hedgerow.journal_position('boston', '22222222-2222-2222-2222-222222222222'), 0::bigint, 'a new incarnation begins at 0');
+SELECT is(hedgerow.journal_position('boston', '11111111-1111-1111-1111-111111111111'), 0::bigint, 'the old one is forgotten');
+
+SELECT is((SELECT count(*) FROM (SELECT pg_temp.append(12, 1, 8, repeat('y', 1048576))) a), 1::bigint, 'eight megabytes');
+SELECT is((SELECT count(*) FROM hedgerow.journal_read(1, 8, 100)), 4::bigint, 'are read four at a time');
+SELECT is((SELECT min(seq) FROM hedgerow.journal_read(1, 8, 100)), 9::bigint, 'from the beginning');
+
+-- dead letters
+SELECT lives_ok($$ SELECT hedgerow.journal_dead_letter(1, 7, 'one', 'poison') $$, 'a dead letter');
+SELECT lives_ok($$ SELECT hedgerow.journal_dead_letter(1, 7, 'one', 'poison') $$, 'told twice');
+SELECT is((SELECT array_agg(sender || ' ' || recipient || ' ' || reason) FROM hedgerow.dead_letters), '{"a d poison"}', 'is there once, and says who to whom');
+SELECT lives_ok($$ SELECT hedgerow.retry_dead_letter(1) $$, 'it is tried again');
+SELECT is((SELECT convert_from(envelope, 'UTF8') FROM hedgerow.journal_read(1, 16, 10)), 'one', 'at the end of its queue');
+SELECT throws_ok($$ SELECT hedgerow.retry_dead_letter(1) $$, 'HR100', 'there is no dead letter 1', 'once');
+
+-- partitions
+SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'nothing is due');
+SELECT is((SELECT count(*) FROM hedgerow.journal_part), 1::bigint, 'so nothing happens');
+UPDATE hedgerow.setting SET value = '0' WHERE name IN ('journal_rotate_after', 'journal_retain');
+SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'rotation is due');
+SELECT is((SELECT array_agg(part || CASE WHEN closed_at IS NULL THEN ' open' ELSE ' closed' END ORDER BY part) FROM hedgerow.journal_part),
+	'{"1 closed","2 open"}', 'a new partition');
+SELECT is(pg_temp.append(13, 2, 1), '{2}', 'takes rows');
+SELECT is((SELECT tableoid::regclass::text FROM hedgerow.journal WHERE queue = 2 AND seq = 2), 'hedgerow.journal_2', 'there');
+SELECT is((SELECT array_agg(seq) FROM hedgerow.journal_read(2, 0, 10)), '{1,2}', 'reading goes over both');
+SELECT throws_ok($$ INSERT INTO hedgerow.journal VALUES (2, 2, NULL, 2, 'a', 'b', 'c') $$, '23505', NULL, 'a seq is there once');
+UPDATE hedgerow.setting SET value = '1 day' WHERE name = 'journal_rotate_after';
+SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'not everything is acknowledged');
+SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'so nothing is dropped');
+SELECT pg_temp.ack(14, 1, 17) \g /dev/null
+SELECT hedgerow.journal_maintain() \g /dev/null
+SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'one queue alone is not enough');
+SELECT pg_temp.ack(15, 2, 1) \g /dev/null
+UPDATE hedgerow.setting SET value = '1 hour' WHERE name = 'journal_retain';
+SELECT hedgerow.journal_maintain() \g /dev/null
+SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'it is kept for a while');
+UPDATE hedgerow.setting SET value = '0' WHERE name = 'journal_retain';
+SELECT hedgerow.journal_maintain() \g /dev/null
+SELECT is((SELECT array_agg(part) FROM hedgerow.journal_part), '{2}', 'dropped when every queue is past it');
+SELECT hasnt_table('hedgerow', 'journal_1', 'the table itself');
+SELECT is((SELECT array_agg(seq) FROM hedgerow.journal_read(2, 1, 10)), '{2}', 'what is needed is there');
+SELECT is((SELECT count(*) FROM hedgerow.journal_parts WHERE bytes > 0), 1::bigint, 'operators see the sizes');
+
+-- a queue that nobody serves
+SELECT is(hedgerow.purge_queue('xmpp:prosody-a:example.com'), 1::bigint, 'is purged');
+SELECT is((SELECT depth FROM hedgerow.queues WHERE queue = 'xmpp:prosody-a:example.com'), 0::bigint, 'and is empty');
+SELECT is((SELECT array_agg(reason) FROM hedgerow.dead_letters), '{"the queue was purged"}', 'its letters are dead');
+SELECT ok(hedgerow.journal_lease('installation:prosody-a'), 'a lease');
+SELECT throws_ok($$ SELECT hedgerow.purge_queue('xmpp:prosody-a:example.com') $$, 'HR100',
+	'a gateway serves queue "xmpp:prosody-a:example.com"', 'what is served is not purged');
+SELECT ok(hedgerow.journal_lease('installation:prosody-a'), 'a lease that we have already');
+SELECT is((SELECT array_agg(name) FROM hedgerow.leases), '{installation:prosody-a}', 'leases are visible');
+
+-- what gateways report
+SELECT hedgerow.journal_lease('node:n1') \g /dev/null
+SELECT hedgerow.status_report('n1', '{stream,link}', '{prosody-a/example.com,boston}', '{up,down}', '{NULL,refused}', '{a_total,b}', '{1,2}', '{f,t}', '{A,B}') \g /dev/null
+SELECT is((SELECT state FROM hedgerow.stream_status), 'up', 'the state of a stream');
+SELECT is((SELECT array_agg(name || '=' || value || ' ' || kind) FROM hedgerow.metric_status), '{"a_total=1 counter","b=2 gauge"}', 'metrics');
+SELECT hedgerow.status_report('n1', '{stream}', '{prosody-a/example.com}', '{down}', '{gone}', '{a_total}', '{5}', '{f}', '{A}') \g /dev/null
+SELECT is((SELECT state || ' ' || detail FROM hedgerow.stream_status), 'down gone', 'as last reported');
+SELECT is((SELECT count(*) FROM hedgerow.status), 1::bigint, 'what is no longer reported is gone');
+SELECT ok((SELECT running FROM hedgerow.gateway_status WHERE node = 'n1'), 'a gateway with its lease runs');
+SELECT pg_advisory_unlock_all() \g /dev/null
+SELECT ok(NOT (SELECT running FROM hedgerow.gateway_status WHERE node = 'n1'), 'without it, not');
+SELECT is((SELECT state FROM hedgerow.stream_status), 'no gateway', 'and then nobody knows');
+SELECT * FROM finish();
