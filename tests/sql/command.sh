@@ -41,7 +41,7 @@ expect 0 'applied 0001-registry' migrate
 expect 0 'up to date' migrate
 expect 1 'this database has no site yet' site add amsterdam
 expect 1 'cannot be the name of a site' site init 'X Y'
-expect 0 done site init amsterdam --endpoint tcp://127.0.0.1:7500 --endpoint=tcp://gw.example:7500 --title "O'Hara; DROP TABLE hedgerow.site; --"
+expect 0 ': done' site init amsterdam --endpoint tcp://127.0.0.1:7500 --endpoint=tcp://gw.example:7500 --title "O'Hara; DROP TABLE hedgerow.site; --"
 expect 0 "O'Hara; DROP TABLE" site list
 expect 0 '\{tcp://127.0.0.1:7500,tcp://gw.example:7500\}' site list
 expect 2 'NAME is missing' site init
@@ -51,30 +51,30 @@ expect 2 'needs a value' site init a --title
 expect 2 'is given twice' site init a --title b --title c
 expect 2 '--kind is missing' forest add contoso
 expect 2 'takes no value' forest remove contoso --force=yes
-expect 0 done forest add contoso --kind openldap --url ldaps://a.example --url ldaps://b.example --bind-dn cn=x --bind-secret s --base-dn dc=x
+expect 0 ': done' forest add contoso --kind openldap --url ldaps://a.example --url ldaps://b.example --bind-dn cn=x --bind-secret s --base-dn dc=x
 expect 0 'ldaps://b.example' forest list
 expect 1 '^hedgerow: e-mail domain "X.example" is not a domain name; write it in lower case: x.example$' domain add X.example --forest contoso
-expect 0 done domain add x.example --forest contoso
-expect 0 done installation add p --forest contoso --software prosody --native-domain im.example --host h
+expect 0 ': done' domain add x.example --forest contoso
+expect 0 ': done' installation add p --forest contoso --software prosody --native-domain im.example --host h
 "$hedgerow" -q installation set p tls=true >"$work/out" 2>&1 && [ ! -s "$work/out" ] || expect 0 nothing -q installation set p tls=true
 expect 0 'Component "x.example"' installation config p
 expect 1 'not one of this site' installation config q
-expect 0 done installation set p port=5348 ca=
+expect 0 ': done' installation set p port=5348 ca=
 expect 2 'is not FIELD=VALUE' installation set p port
 expect 1 'is not a field of this installation' installation set p colour=blue
 expect 0 '"port":5348' installation list --json
 expect 0 '^\[\]$' --json rule list
-expect 0 '"rule":"r 1' --json change list
-expect 0 done rule add r deny --reason 'a | b "c" $d `e` \f'
+expect 0 '"relation":"installation","action":"change"' --json change list
+expect 0 ': done' rule add r deny --reason 'a | b "c" $d `e` \f'
 expect 0 'a \| b "c" \$d `e` \\f' rule list
 expect 0 '"action":"deny"' rule add r2 deny --json
 expect 0 'rule r, site amsterdam' change list --limit 5
 expect 1 'there is no change 12345' change undo 12345
 expect 0 'attribute' mapping list contoso
-expect 0 done mapping set contoso name cn --pattern '^(.*) .*$' --replacement '\1'
-expect 0 done mapping remove contoso name 1
+expect 0 ': done' mapping set contoso name cn --pattern '^(.*) .*$' --replacement '\1'
+expect 0 ': done' mapping remove contoso name 1
 expect 1 'is not a public key' site key add x
-expect 0 done site key add 'Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID'
+expect 0 ': done' site key add 'Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID'
 expect 0 valid site key list
 expect 1 'is not known here' link add boston
 expect 0 'FORESTS' status
@@ -82,7 +82,7 @@ expect 0 '"streams"' status --json
 expect 1 'is in use' forest remove contoso
 expect 1 'has not ended after 0 s' forest sync contoso --timeout 0
 expect 0 'asked for' forest sync contoso --no-wait
-expect 0 done setting set journal_retain '2 hours'
+expect 0 ': done' setting set journal_retain '2 hours'
 expect 3 'connection to server' -d 'host=/nonexistent dbname=x' site list
 # a newer database
 psql -X -q -d "$HEDGEROW_DATABASE" -c "INSERT INTO hedgerow.migration VALUES (9999, '9999-future')" || exit 1
