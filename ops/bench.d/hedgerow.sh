@@ -21,7 +21,7 @@ hedgerow_postgres() { # SITE
 		fsync = on
 		synchronous_commit = on
 		full_page_writes = on
-		shared_buffers = 256MB
+		shared_buffers = 128MB
 		wal_buffers = 16MB
 		max_wal_size = 4GB
 		checkpoint_timeout = 15min

@@ -125,11 +125,15 @@ enum hr_status usage_machine(int64_t *us, struct hr_err *err)
 	return HR_OK;
 }
 
-static bool is_listener(const struct sockaddr_in *listeners, size_t count, uint32_t address,
-			uint16_t port)
+/* Is this end, an IPv4 address in a socket of either family, one of the listeners? */
+static bool is_listener(const struct sockaddr_in *listeners, size_t count, uint8_t family,
+			const uint32_t address[4], uint16_t port)
 {
+	if (family == AF_INET6 && (address[0] || address[1] || address[2] != htonl(0xffff)))
+		return false;
 	for (size_t i = 0; i < count; i++)
-		if (listeners[i].sin_addr.s_addr == address && listeners[i].sin_port == port)
+		if (listeners[i].sin_addr.s_addr == address[family == AF_INET6 ? 3 : 0] &&
+		    listeners[i].sin_port == port)
 			return true;
 	return false;
 }
@@ -138,10 +142,11 @@ static void add_socket(const struct nlmsghdr *header, const struct sockaddr_in *
 		       size_t count, struct usage_wire *out)
 {
 	const struct inet_diag_msg *msg = NLMSG_DATA(header);
+	const struct inet_diag_sockid *id = &msg->id;
 	size_t len = header->nlmsg_len - NLMSG_LENGTH(sizeof(*msg));
 
-	if (!is_listener(listeners, count, msg->id.idiag_src[0], msg->id.idiag_sport) &&
-	    !is_listener(listeners, count, msg->id.idiag_dst[0], msg->id.idiag_dport))
+	if (!is_listener(listeners, count, msg->idiag_family, id->idiag_src, id->idiag_sport) &&
+	    !is_listener(listeners, count, msg->idiag_family, id->idiag_dst, id->idiag_dport))
 		return;
 	for (const struct rtattr *a = (const struct rtattr *)(msg + 1); RTA_OK(a, len);
 	     a = RTA_NEXT(a, len)) {
@@ -156,7 +161,7 @@ static void add_socket(const struct nlmsghdr *header, const struct sockaddr_in *
 	}
 }
 
-static enum hr_status ask(int fd, struct hr_err *err)
+static enum hr_status ask(int fd, uint8_t family, struct hr_err *err)
 {
 	struct {
 		struct nlmsghdr header;
@@ -164,7 +169,7 @@ static enum hr_status ask(int fd, struct hr_err *err)
 	} request = { .header = { .nlmsg_len = sizeof(request),
 				  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 				  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		      .body = { .sdiag_family = AF_INET,
+		      .body = { .sdiag_family = family,
 				.sdiag_protocol = IPPROTO_TCP,
 				.idiag_ext = 1 << (INET_DIAG_INFO - 1),
 				.idiag_states = 1 << TCP_IS_ESTABLISHED } };
@@ -195,6 +200,17 @@ static enum hr_status answer(int fd, const struct sockaddr_in *listeners, size_t
 	return HR_OK;
 }
 
+/* An IPv4 connection may belong to an IPv6 socket (ZeroMQ's do): both families are asked. */
+static enum hr_status add_family(int fd, uint8_t family, const struct sockaddr_in *listeners,
+				 size_t count, struct usage_wire *sum, struct hr_err *err)
+{
+	enum hr_status status = ask(fd, family, err);
+
+	while (status == HR_OK)
+		status = answer(fd, listeners, count, sum, err);
+	return status == HR_NONE ? HR_OK : status;
+}
+
 enum hr_status usage_wire(const struct sockaddr_in *listeners, size_t count, struct usage_wire *out,
 			  struct hr_err *err)
 {
@@ -203,12 +219,14 @@ enum hr_status usage_wire(const struct sockaddr_in *listeners, size_t count, str
 
 	if (fd < 0)
 		return err_set(err, HR_FAIL, "open sock_diag: %s", strerror(errno));
-	enum hr_status status = ask(fd, err);
-	while (status == HR_OK)
-		status = answer(fd, listeners, count, &sum, err);
+	enum hr_status status = add_family(fd, AF_INET, listeners, count, &sum, err);
+	if (status == HR_OK)
+		status = add_family(fd, AF_INET6, listeners, count, &sum, err);
 	close(fd);
-	if (status != HR_NONE)
+	if (status != HR_OK)
 		return status;
+	if (sum.sockets == 0 && count > 0)
+		return err_set(err, HR_FAIL, "no connection between the sites is to be seen");
 	*out = sum;
 	return HR_OK;
 }

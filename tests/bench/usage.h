@@ -24,6 +24,7 @@ struct usage_wire {
 	size_t sockets; /* ends counted; another number later means that bytes went uncounted */
 };
 
-/* Sums over all established sockets, one end of which is one of these listeners. */
+/* Sums over all established sockets, one end of which is one of these listeners. HR_FAIL: none is,
+ * or the kernel does not tell. */
 HR_MUST_USE enum hr_status usage_wire(const struct sockaddr_in *listeners, size_t count,
 				      struct usage_wire *out, struct hr_err *err);
