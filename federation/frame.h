@@ -11,16 +11,24 @@
 #include <stdint.h>
 
 enum {
-	FRAME_PLAIN_MAX = 4 * 1024 * 1024,          /* unpacked */
+	FRAME_PLAIN_MAX = 4 * 1024 * 1024,	       /* unpacked */
 	FRAME_BYTES_MAX = FRAME_PLAIN_MAX + 16 * 1024, /* on the wire */
 	FRAME_ENVELOPES_MAX = 4096,
-	FRAME_NAME_MAX = 255,                       /* site, node, incarnation */
+	FRAME_NAME_MAX = 255, /* site, node, incarnation */
 	FRAME_REASON_MAX = 200
 };
 
 enum frame_kind {
-	FRAME_HELLO, FRAME_RESUME, FRAME_BATCH, FRAME_ACK, FRAME_DIRECT, FRAME_DIRECT_ACK,
-	FRAME_PING, FRAME_PONG, FRAME_BYE, FRAME_KINDS
+	FRAME_HELLO,
+	FRAME_RESUME,
+	FRAME_BATCH,
+	FRAME_ACK,
+	FRAME_DIRECT,
+	FRAME_DIRECT_ACK,
+	FRAME_PING,
+	FRAME_PONG,
+	FRAME_BYE,
+	FRAME_KINDS
 };
 
 struct frame {
@@ -50,8 +58,8 @@ struct frame {
 			const struct slice *envelopes;
 			size_t n;
 		} direct;
-		int64_t handled; /* FRAME_DIRECT_ACK */
-		uint64_t token;  /* FRAME_PING, FRAME_PONG */
+		int64_t handled;     /* FRAME_DIRECT_ACK */
+		uint64_t token;	     /* FRAME_PING, FRAME_PONG */
 		struct slice reason; /* FRAME_BYE */
 	};
 };

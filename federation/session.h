@@ -20,11 +20,11 @@
 
 enum {
 	SESSION_VERSION = 1,
-	SESSION_WINDOW = QUEUE_MEMORY_MAX, /* envelopes unacknowledged */
+	SESSION_WINDOW = QUEUE_MEMORY_MAX,	/* envelopes unacknowledged */
 	SESSION_HELD_MAX = 2 * QUEUE_BYTES_MAX, /* bytes of a peer that are not committed */
-	SESSION_BATCH_MAX = 512,           /* envelopes in a frame, */
-	SESSION_BATCH_BYTES = 256 * 1024,  /* and bytes, the last envelope apart */
-	SESSION_DIRECT_MAX = 4096,         /* direct envelopes that the peer has not taken, */
+	SESSION_BATCH_MAX = 512,		/* envelopes in a frame, */
+	SESSION_BATCH_BYTES = 256 * 1024,	/* and bytes, the last envelope apart */
+	SESSION_DIRECT_MAX = 4096,		/* direct envelopes that the peer has not taken, */
 	SESSION_DIRECT_BYTES = 16 * 1024 * 1024 /* and their bytes */
 };
 
@@ -41,12 +41,12 @@ struct session_events {
 	bool (*accepted)(void *ctx, int64_t seq);
 	void (*send)(void *ctx, const struct frame *frame); /* borrowed */
 	void (*flush)(void *ctx); /* call session_flush at the end of the turn */
-	/* Up: both may send. Not up: the session is over and the connection is to be closed; err says
-	 * why, in words for an operator. Called also for a session that never was up. */
+	/* Up: both may send. Not up: the session is over and the connection is to be closed; err
+	 * says why, in words for an operator. Called also for a session that never was up. */
 	void (*state)(void *ctx, bool up, const struct hr_err *err);
-	void (*hello)(void *ctx, const char *incarnation);                     /* as links_events */
+	void (*hello)(void *ctx, const char *incarnation);		     /* as links_events */
 	void (*envelope)(void *ctx, int64_t seq, struct envelope *envelope); /* as links_events */
-	void (*direct)(void *ctx, struct envelope *envelope);               /* as links_events */
+	void (*direct)(void *ctx, struct envelope *envelope);		     /* as links_events */
 };
 
 struct session;
@@ -64,9 +64,9 @@ void session_frame(struct session *session, const struct frame *frame, msec now)
 void session_refuse(struct session *session, const struct hr_err *why);
 
 void session_wake(struct session *session); /* the queue was opened, or has something new */
-void session_resume(struct session *session, int64_t position);  /* as link_resume */
-void session_committed(struct session *session, int64_t seq);    /* as link_committed */
-void session_flow(struct session *session, bool yes);            /* as links_flow */
+void session_resume(struct session *session, int64_t position); /* as link_resume */
+void session_committed(struct session *session, int64_t seq);	/* as link_committed */
+void session_flow(struct session *session, bool yes);		/* as links_flow */
 HR_MUST_USE enum hr_status session_direct(struct session *session, struct envelope *envelope,
 					  struct hr_err *err); /* as link_send_direct */
 
@@ -76,6 +76,6 @@ msec session_deadline(const struct session *session);
 void session_timeout(struct session *session, msec now);
 
 bool session_is_up(const struct session *session);
-bool session_is_down(const struct session *session); /* there is no connection */
-const char *session_state(const struct session *session); /* static text: "down", "met", ... */
+bool session_is_down(const struct session *session);	      /* there is no connection */
+const char *session_state(const struct session *session);     /* static text: "down", "met", ... */
 const char *session_peer_node(const struct session *session); /* "" before its Hello */
