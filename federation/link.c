@@ -2,6 +2,7 @@
 #include "federation/link_private.h"
 
 #include "base/log.h"
+#include "federation/link_list.h"
 
 #include <sys/random.h>
 
@@ -29,54 +30,6 @@ static const enum state next_state[STATES][EVENTS] = {
 };
 
 static void turn(struct link *link, enum event event);
-
-/* --- lists --- */
-
-static size_t list_count(char *const *list)
-{
-	size_t n = 0;
-
-	while (list && list[n])
-		n++;
-	return n;
-}
-
-static char **list_dup(char *const *list)
-{
-	size_t n = list_count(list);
-	char **copy = mem_array(char *, n + 1);
-
-	for (size_t i = 0; i < n; i++)
-		copy[i] = str_dup(list[i]);
-	return copy;
-}
-
-static void list_free(char **list)
-{
-	for (size_t i = 0; list && list[i]; i++)
-		free(list[i]);
-	free(list);
-}
-
-static bool list_has(char *const *list, const char *text)
-{
-	for (size_t i = 0; list[i]; i++)
-		if (strcmp(list[i], text) == 0)
-			return true;
-	return false;
-}
-
-static bool list_eq(char *const *a, char *const *b)
-{
-	size_t n = list_count(a);
-
-	if (list_count(b) != n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(a[i], b[i]) != 0)
-			return false;
-	return true;
-}
 
 /* --- a session's events --- */
 
@@ -175,7 +128,7 @@ static bool is_wanted(struct link *link)
 
 static size_t count_ways(const struct link *link)
 {
-	return list_count(link->endpoints) * list_count(link->keys);
+	return link_list_count(link->endpoints) * link_list_count(link->keys);
 }
 
 /* Logged when it is news: when the link was up, or all ways were tried and the outcome differs. */
@@ -263,6 +216,7 @@ static void begin_session(struct link *link)
 {
 	uint64_t id = 0;
 
+	err_set(&link->reason, HR_RETRY, "connected, and waiting until both sides can resume");
 	while (id == 0)
 		if (getrandom(&id, sizeof id, 0) != sizeof id)
 			abort();
@@ -272,7 +226,13 @@ static void begin_session(struct link *link)
 
 /* --- dialling --- */
 
-static void on_bytes(struct link *link, struct slice bytes)
+void link_take(struct link *link, const struct frame *frame)
+{
+	session_frame(link->session, frame, loop_now(link->links->loop));
+	arm(link);
+}
+
+void link_receive(struct link *link, struct slice bytes)
 {
 	struct frame frame;
 	struct hr_err err;
@@ -280,15 +240,14 @@ static void on_bytes(struct link *link, struct slice bytes)
 	metric_add(&link_metrics[LINK_FRAMES_IN], 1);
 	metric_add(&link_metrics[LINK_BYTES_IN], (int64_t)bytes.len);
 	if (frame_decode(link->links->codec, bytes, &frame, &err) == HR_OK)
-		session_frame(link->session, &frame, loop_now(link->links->loop));
+		link_take(link, &frame);
 	else
 		session_refuse(link->session, &err);
-	arm(link);
 }
 
 static void on_dial_message(void *ctx, const struct link_message *message)
 {
-	on_bytes(ctx, message->bytes);
+	link_receive(ctx, message->bytes);
 }
 
 static void on_dial_changed(void *ctx, enum link_socket_change change, const char *text)
@@ -312,7 +271,7 @@ static const struct link_socket_events dial_events = { on_dial_message, on_dial_
 static enum hr_status dial(struct link *link, struct hr_err *err)
 {
 	struct links *links = link->links;
-	size_t endpoints = list_count(link->endpoints), keys = list_count(link->keys);
+	size_t endpoints = link_list_count(link->endpoints), keys = link_list_count(link->keys);
 
 	link->key = str_dup(link->keys[link->attempt / endpoints % keys]);
 	return link_socket_new(links->loop,
@@ -419,8 +378,8 @@ struct link *link_new(struct links *links, const char *site)
 
 	link->links = links;
 	link->site = str_dup(site);
-	link->endpoints = list_dup(NULL);
-	link->keys = list_dup(NULL);
+	link->endpoints = link_list_dup(NULL);
+	link->keys = link_list_dup(NULL);
 	link->session = session_new(
 		&(struct session_options){
 			.site = links->site,
@@ -441,8 +400,8 @@ static void destroy(void *arg)
 	struct link *link = arg;
 
 	session_free(link->session);
-	list_free(link->endpoints);
-	list_free(link->keys);
+	link_list_free(link->endpoints);
+	link_list_free(link->keys);
 	free(link->site);
 	free(link);
 }
@@ -460,9 +419,9 @@ void link_remove(struct link *link, const char *reason)
 
 static void replace_list(char ***list, char *const *with, bool *changed)
 {
-	*changed = *changed || !list_eq(*list, with);
-	list_free(*list);
-	*list = list_dup(with);
+	*changed = *changed || !link_list_eq(*list, with);
+	link_list_free(*list);
+	*list = link_list_dup(with);
 }
 
 void link_configure(struct link *link, const struct link_peer *peer)
@@ -482,18 +441,14 @@ void link_configure(struct link *link, const struct link_peer *peer)
 
 void link_review(struct link *link)
 {
-	if (link->key && !list_has(link->keys, link->key))
+	if (link->key && !link_list_has(link->keys, link->key))
 		stop(link, "the key of the connection is withdrawn");
 	else if (link->dialed && !link->dial)
 		stop(link, "the peer is to dial");
-	else if (link->dialed && !list_has(link->endpoints, link_socket_endpoint(link->dialed)))
+	else if (link->dialed &&
+		 !link_list_has(link->endpoints, link_socket_endpoint(link->dialed)))
 		stop(link, "the endpoint of the connection is withdrawn");
 	consider(link);
-}
-
-void link_take(struct link *link, const struct link_message *message)
-{
-	on_bytes(link, message->bytes);
 }
 
 bool link_is_current(const struct link *link, struct slice route)
@@ -519,23 +474,6 @@ enum hr_status link_host(struct link *link, const struct link_message *message, 
 	return HR_OK;
 }
 
-/* --- for the owner --- */
-
-const char *link_site(const struct link *link)
-{
-	return link->site;
-}
-
-bool link_is_up(const struct link *link)
-{
-	return session_is_up(link->session);
-}
-
-const char *link_reason(const struct link *link)
-{
-	return link->reason.text;
-}
-
 void link_attach_source(struct link *link, const struct link_source *source, void *arg)
 {
 	if (link->source == source && link->source_arg == arg)
@@ -543,7 +481,7 @@ void link_attach_source(struct link *link, const struct link_source *source, voi
 	stop(link, "the queue of the link is taken away");
 	link->source = source;
 	link->source_arg = arg;
-	if (!link_is_up(link))
+	if (!session_is_up(link->session))
 		err_set(&link->reason, HR_RETRY, "%s",
 			!source	     ? "not attached"
 			: link->dial ? "the queue is not open yet"
@@ -555,19 +493,4 @@ void link_send(struct link *link)
 {
 	consider(link);
 	session_wake(link->session);
-}
-
-void link_resume(struct link *link, int64_t position)
-{
-	session_resume(link->session, position);
-}
-
-void link_committed(struct link *link, int64_t seq)
-{
-	session_committed(link->session, seq);
-}
-
-enum hr_status link_send_direct(struct link *link, struct envelope *envelope, struct hr_err *err)
-{
-	return session_direct(link->session, envelope, err);
 }

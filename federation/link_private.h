@@ -12,6 +12,11 @@
 
 enum { LINK_HANDSHAKE_MS = 10 * 1000 }; /* of ZeroMQ, TCP included */
 
+struct link_refusals {
+	msec logged;  /* the last time; 0: never */
+	int64_t more; /* since then */
+};
+
 struct links {
 	struct loop *loop;
 	char *site, *node, *secret_key; /* owned */
@@ -24,8 +29,7 @@ struct links {
 	struct link_socket *listener; /* NULL: only dials */
 	struct map *sites, *keys;     /* of links, which `sites` owns; by name, by public key */
 	bool flowing, closing;
-	msec refused_logged;
-	int64_t refused_more; /* since then */
+	struct link_refusals refused_keys, refused_frames;
 };
 
 struct link {
@@ -57,8 +61,9 @@ void link_configure(struct link *link, const struct link_peer *peer);
 /* Drops a connection that the configuration does not allow any more, dials if it is to. */
 void link_review(struct link *link);
 
-/* One frame of the peer's connection `route` to the listener. */
-void link_take(struct link *link, const struct link_message *message);
+/* What came on the link's own connection: bytes, or a frame already decoded. */
+void link_receive(struct link *link, struct slice bytes);
+void link_take(struct link *link, const struct frame *frame);
 bool link_is_current(const struct link *link, struct slice route);
 /* A Hello on another connection: it is the link's from now on. HR_FAIL: refused, for that reason.
  */

@@ -15,28 +15,33 @@ enum {
 
 /* --- the listener --- */
 
-static void log_refused(struct links *links, struct log_field who, struct log_field why)
+/* Whoever is refused may come again at once; *more says how often that was not logged. */
+static bool may_log(struct links *links, struct link_refusals *refusals, int64_t *more)
 {
 	msec now = loop_now(links->loop);
 
-	metric_add(&link_metrics[LINK_REFUSED_KEYS], 1);
-	if (links->refused_logged && now - links->refused_logged < REFUSED_LOG_MS) {
-		links->refused_more++;
-		return;
+	if (refusals->logged && now - refusals->logged < REFUSED_LOG_MS) {
+		refusals->more++;
+		return false;
 	}
-	log_warn("link.refused", who, why, LOG_INT("more", links->refused_more));
-	links->refused_logged = now;
-	links->refused_more = 0;
+	*more = refusals->more;
+	refusals->logged = now;
+	refusals->more = 0;
+	return true;
 }
 
 static bool may_connect(void *ctx, const char *key, const char *address)
 {
 	struct links *links = ctx;
 	struct slice shown = { key, KEY_SHOWN };
+	int64_t more;
 
 	if (map_get(links->keys, slice_str(key)))
 		return true;
-	log_refused(links, LOG_SLICE("key", shown), LOG_STR("address", address));
+	metric_add(&link_metrics[LINK_REFUSED_KEYS], 1);
+	if (may_log(links, &links->refused_keys, &more))
+		log_warn("link.refused", LOG_SLICE("key", shown), LOG_STR("address", address),
+			 LOG_INT("more", more));
 	return false;
 }
 
@@ -53,8 +58,12 @@ static void answer_bye(struct links *links, struct slice route, const char *reas
 static void refuse_frame(struct links *links, const struct link_message *message, const char *site,
 			 const struct hr_err *why)
 {
+	int64_t more;
+
 	metric_add(&link_metrics[LINK_REFUSED_FRAMES], 1);
-	log_warn("link.frame_refused", LOG_STR("site", site), LOG_ERR(why));
+	if (may_log(links, &links->refused_frames, &more))
+		log_warn("link.frame_refused", LOG_STR("site", site), LOG_ERR(why),
+			 LOG_INT("more", more));
 	answer_bye(links, message->route, why->text);
 }
 
@@ -64,6 +73,8 @@ static void on_stranger(struct links *links, struct link *link, const struct lin
 	struct frame frame;
 	struct hr_err err;
 
+	metric_add(&link_metrics[LINK_FRAMES_IN], 1);
+	metric_add(&link_metrics[LINK_BYTES_IN], (int64_t)message->bytes.len);
 	if (frame_decode(links->codec, message->bytes, &frame, &err) != HR_OK)
 		return refuse_frame(links, message, link->site, &err);
 	if (frame.kind == FRAME_BYE)
@@ -71,7 +82,7 @@ static void on_stranger(struct links *links, struct link *link, const struct lin
 	if (frame.kind != FRAME_HELLO)
 		return answer_bye(links, message->route, "there is no session");
 	if (link_host(link, message, &err) == HR_OK)
-		link_take(link, message);
+		link_take(link, &frame);
 	else
 		answer_bye(links, message->route, err.text);
 }
@@ -86,7 +97,7 @@ static void on_message(void *ctx, const struct link_message *message)
 		err_set(&why, HR_FAIL, "the key of the connection is withdrawn");
 		refuse_frame(links, message, NULL, &why);
 	} else if (link_is_current(link, message->route)) {
-		link_take(link, message);
+		link_receive(link, message->bytes);
 	} else {
 		on_stranger(links, link, message);
 	}
@@ -94,8 +105,13 @@ static void on_message(void *ctx, const struct link_message *message)
 
 static void on_changed(void *ctx, enum link_socket_change change, const char *why)
 {
+	struct links *links = ctx;
+	int64_t more;
+
 	(void)change; /* the listener hears of refusals only */
-	log_refused(ctx, LOG_STR("error", why), LOG_STR("address", NULL));
+	metric_add(&link_metrics[LINK_REFUSED_KEYS], 1);
+	if (may_log(links, &links->refused_keys, &more))
+		log_warn("link.refused", LOG_STR("error", why), LOG_INT("more", more));
 }
 
 static enum hr_status listen_on(struct links *links, const char *endpoint, struct hr_err *err)
@@ -241,4 +257,36 @@ void links_flow(struct links *links, bool yes)
 	links->flowing = yes;
 	for (size_t at = 0; map_next(links->sites, &at, &site, &link);)
 		session_flow(((struct link *)link)->session, yes);
+}
+
+/* --- one link, for its owner --- */
+
+const char *link_site(const struct link *link)
+{
+	return link->site;
+}
+
+bool link_is_up(const struct link *link)
+{
+	return session_is_up(link->session);
+}
+
+const char *link_reason(const struct link *link)
+{
+	return link->reason.text;
+}
+
+void link_resume(struct link *link, int64_t position)
+{
+	session_resume(link->session, position);
+}
+
+void link_committed(struct link *link, int64_t seq)
+{
+	session_committed(link->session, seq);
+}
+
+enum hr_status link_send_direct(struct link *link, struct envelope *envelope, struct hr_err *err)
+{
+	return session_direct(link->session, envelope, err);
 }

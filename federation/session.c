@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "federation/session.h"
+#include "federation/session_private.h"
 
 #include "base/log.h"
 #include "federation/link.h"
-#include "federation/session_direct.h"
-#include "federation/session_inbox.h"
 
 #include <inttypes.h>
 
-enum { SILENT_BEATS = 3 };
-
-enum state { STALE, DOWN, OPENING, CALLING, CALLED, MET, TOLD, HEARD, UP, STATES };
 static const char *const state_name[STATES] = {
 	[STALE] = "stale",     [DOWN] = "down",	    [OPENING] = "opening",
 	[CALLING] = "calling", [CALLED] = "called", [MET] = "met",
@@ -37,36 +32,6 @@ static const enum state next_state[STATES][EVENTS] = {
 	[TOLD] = { [WELCOMED] = UP, [ENDED] = DOWN },
 	[HEARD] = { [ANSWERED] = UP, [ENDED] = DOWN },
 	[UP] = { [ENDED] = DOWN },
-};
-
-struct session {
-	char *site, *node, *peer; /* owned */
-	msec heartbeat;
-	struct session_events events;
-	void *ctx;
-	enum state state;
-
-	/* This connection. */
-	uint64_t id, peer_id; /* peer_id 0: no Hello yet */
-	char *peer_node;      /* owned; NULL: no Hello yet */
-	unsigned owed;	      /* a bit for each frame_kind that the next flush says */
-	uint64_t token;	      /* for the Pong that is owed */
-	msec began, said, heard;
-	int64_t strays;
-
-	/* What we send, in seqs of our queue. */
-	char *offered;		/* owned; its incarnation as our Hello said */
-	int64_t next;		/* what the peer expects */
-	int64_t peer_committed; /* by the peer */
-	uint32_t credit;	/* envelopes past that which the peer allows */
-
-	/* What we receive, in seqs of the peer's queue. It outlives the connection. */
-	char *incarnation; /* owned; of that queue; NULL: never heard of one */
-	struct inbox *inbox;
-	bool flowing;
-
-	struct direct *direct;
-	int64_t direct_taken; /* from the peer */
 };
 
 struct session *session_new(const struct session_options *options,
@@ -120,7 +85,7 @@ static bool enter(struct session *session, enum event event)
 	return true;
 }
 
-static void owe(struct session *session, enum frame_kind kind)
+void session_owe(struct session *session, enum frame_kind kind)
 {
 	session->owed |= 1U << kind;
 	session->events.flush(session->ctx);
@@ -141,7 +106,7 @@ static void end(struct session *session, const struct hr_err *why)
 	session->events.state(session->ctx, false, why);
 }
 
-static void end_with_bye(struct session *session, const struct hr_err *why)
+void session_end(struct session *session, const struct hr_err *why)
 {
 	struct slice reason = slice_str(why->text);
 	struct frame bye = { .session = session->id, .kind = FRAME_BYE, .reason = reason };
@@ -159,7 +124,7 @@ void session_close(struct session *session, const char *reason)
 	if (session->state == DOWN)
 		return;
 	err_set(&why, HR_RETRY, "%s", reason);
-	end_with_bye(session, &why);
+	session_end(session, &why);
 }
 
 void session_lost(struct session *session, const struct hr_err *why)
@@ -173,7 +138,7 @@ void session_refuse(struct session *session, const struct hr_err *why)
 		return;
 	metric_add(&link_metrics[LINK_REFUSED_FRAMES], 1);
 	log_warn("link.frame_refused", LOG_STR("site", session->peer), LOG_ERR(why));
-	end_with_bye(session, why);
+	session_end(session, why);
 }
 
 static void up(struct session *session)
@@ -193,7 +158,7 @@ static void try_open(struct session *session)
 	if (!incarnation || !session->events.queue(session->ctx) || !enter(session, OPENED))
 		return;
 	replace(&session->offered, str_dup(incarnation));
-	owe(session, FRAME_HELLO);
+	session_owe(session, FRAME_HELLO);
 	if (session->state == MET)
 		session->events.hello(session->ctx, session->incarnation);
 }
@@ -220,7 +185,7 @@ void session_resume(struct session *session, int64_t position)
 	if (!enter(session, ANSWERED))
 		return;
 	inbox_commit(session->inbox, position);
-	owe(session, FRAME_RESUME);
+	session_owe(session, FRAME_RESUME);
 	if (session->state == UP)
 		up(session);
 }
@@ -230,7 +195,7 @@ void session_committed(struct session *session, int64_t seq)
 	if (seq > inbox_received(session->inbox) || seq <= inbox_committed(session->inbox))
 		return;
 	inbox_commit(session->inbox, seq);
-	owe(session, FRAME_ACK);
+	session_owe(session, FRAME_ACK);
 }
 
 void session_flow(struct session *session, bool yes)
@@ -238,7 +203,7 @@ void session_flow(struct session *session, bool yes)
 	if (session->flowing == yes)
 		return;
 	session->flowing = yes;
-	owe(session, FRAME_ACK);
+	session_owe(session, FRAME_ACK);
 }
 
 static enum hr_status on_hello(struct session *session, const struct frame *frame,
@@ -366,7 +331,7 @@ static enum hr_status on_direct(struct session *session, const struct frame *fra
 		if (envelope_unpack(frame->direct.envelopes[i], &envelope, err) != HR_OK)
 			return err_add(err, "a direct envelope");
 		session->direct_taken++;
-		owe(session, FRAME_DIRECT_ACK);
+		session_owe(session, FRAME_DIRECT_ACK);
 		metric_add(&link_metrics[LINK_DIRECT_IN], 1);
 		session->events.direct(session->ctx, envelope);
 	}
@@ -387,7 +352,7 @@ static enum hr_status on_ping(struct session *session, const struct frame *frame
 {
 	(void)err;
 	session->token = frame->token;
-	owe(session, FRAME_PONG);
+	session_owe(session, FRAME_PONG);
 	return HR_OK;
 }
 
@@ -420,6 +385,11 @@ static const struct {
 	[FRAME_PING] = { on_ping, MET },       [FRAME_PONG] = { on_pong, MET },
 	[FRAME_BYE] = { on_bye, OPENING },
 };
+
+enum state session_state_for(enum frame_kind kind)
+{
+	return on_frame[kind].from;
+}
 
 /* Hello says what the session is. A Bye may come from a side that knows of no session. */
 static bool is_of_session(const struct session *session, const struct frame *frame)
@@ -465,180 +435,6 @@ enum hr_status session_direct(struct session *session, struct envelope *envelope
 		return err_set(err, HR_FAIL, "the link to %s takes no more now", session->peer);
 	session->events.flush(session->ctx);
 	return HR_OK;
-}
-
-static void say(struct session *session, struct frame *frame, msec now)
-{
-	frame->session = session->id;
-	session->said = now;
-	session->events.send(session->ctx, frame);
-}
-
-static void say_owed(struct session *session, enum frame_kind kind, msec now)
-{
-	struct frame frame = { .kind = kind };
-	uint32_t window = session->flowing ? SESSION_WINDOW : 0;
-
-	if (kind == FRAME_HELLO) {
-		frame.hello.version = SESSION_VERSION;
-		frame.hello.site = slice_str(session->site);
-		frame.hello.node = slice_str(session->node);
-		frame.hello.incarnation = slice_str(session->offered);
-	} else if (kind == FRAME_RESUME) {
-		frame.resume.incarnation = slice_str(session->incarnation);
-		frame.resume.position = inbox_committed(session->inbox);
-		frame.resume.window = window;
-	} else if (kind == FRAME_ACK) {
-		frame.ack.committed = inbox_committed(session->inbox);
-		frame.ack.window = window;
-	} else if (kind == FRAME_DIRECT_ACK) {
-		frame.handled = session->direct_taken;
-	} else if (kind == FRAME_PING) {
-		frame.token = (uint64_t)now;
-	} else if (kind == FRAME_PONG) {
-		frame.token = session->token;
-	}
-	say(session, &frame, now);
-}
-
-static void say_control(struct session *session, msec now)
-{
-	static const enum frame_kind order[] = { FRAME_HELLO, FRAME_RESUME, FRAME_PING,
-						 FRAME_PONG,  FRAME_ACK,    FRAME_DIRECT_ACK };
-
-	for (size_t i = 0; i < countof(order); i++) {
-		unsigned bit = 1U << order[i];
-		bool later = on_frame[order[i]].from == UP && session->state != UP;
-
-		if (!(session->owed & bit) || later)
-			continue;
-		session->owed &= ~bit;
-		if (order[i] == FRAME_RESUME) /* says what the Ack would */
-			session->owed &= ~(1U << FRAME_ACK);
-		say_owed(session, order[i], now);
-	}
-}
-
-/* After a loss the peer may have committed more than it could tell us: those are not sent again
- * but accepted as they come into memory. */
-static bool pass_over(struct session *session, struct queue *queue)
-{
-	int64_t seq, upto;
-
-	while (queue_peek(queue, &seq) && seq <= session->peer_committed)
-		queue_take(queue);
-	upto = queue_sent(queue);
-	if (upto > session->peer_committed)
-		upto = session->peer_committed;
-	return upto <= queue_acked(queue) || session->events.accepted(session->ctx, upto);
-}
-
-/* False: nothing to send, or no credit. */
-static bool say_batch(struct session *session, struct queue *queue, msec now)
-{
-	struct slice envelopes[SESSION_BATCH_MAX];
-	struct frame frame = { .kind = FRAME_BATCH, .batch.envelopes = envelopes };
-	int64_t acked = queue_acked(queue), seq = 0;
-	int64_t base = acked > session->peer_committed ? acked : session->peer_committed;
-	const struct envelope *envelope;
-	size_t n = 0, bytes = 0;
-
-	while (n < SESSION_BATCH_MAX && bytes < SESSION_BATCH_BYTES &&
-	       (envelope = queue_peek(queue, &seq)) && seq - base <= session->credit) {
-		if (n == 0)
-			frame.batch.first = seq;
-		else if (seq != frame.batch.first + (int64_t)n)
-			break;
-		envelopes[n++] = envelope->packed;
-		bytes += envelope->packed.len;
-		queue_take(queue);
-	}
-	if (n == 0)
-		return false;
-	frame.batch.n = n;
-	frame.batch.skip = frame.batch.first != session->next;
-	session->next = frame.batch.first + (int64_t)n;
-	metric_add(&link_metrics[LINK_ENVELOPES_OUT], (int64_t)n);
-	say(session, &frame, now);
-	return true;
-}
-
-static bool say_direct(struct session *session, msec now)
-{
-	struct envelope *sent[SESSION_BATCH_MAX], *envelope;
-	struct slice envelopes[SESSION_BATCH_MAX];
-	struct frame frame = { .kind = FRAME_DIRECT, .direct.envelopes = envelopes };
-	size_t n = 0, bytes = 0;
-
-	while (n < SESSION_BATCH_MAX && bytes < SESSION_BATCH_BYTES &&
-	       (envelope = direct_next(session->direct))) {
-		sent[n] = envelope;
-		envelopes[n++] = envelope->packed;
-		bytes += envelope->packed.len;
-	}
-	if (n == 0)
-		return false;
-	frame.direct.n = n;
-	metric_add(&link_metrics[LINK_DIRECT_OUT], (int64_t)n);
-	say(session, &frame, now);
-	for (size_t i = 0; i < n; i++)
-		envelope_free(sent[i]);
-	return true;
-}
-
-void session_flush(struct session *session, msec now)
-{
-	say_control(session, now);
-	if (session->state != UP)
-		return;
-	struct queue *queue = session->events.queue(session->ctx);
-	if (!queue)
-		return session_close(session, "the queue is closed");
-	if (!pass_over(session, queue))
-		return session_close(session, "the journal does not know what the peer has");
-	while (say_batch(session, queue, now))
-		;
-	while (say_direct(session, now))
-		;
-}
-
-/* Before Hello has gone both ways there are no heartbeats: the whole of it has a deadline. */
-static bool is_greeting(const struct session *session)
-{
-	return session->state < MET;
-}
-
-static msec silent_at(const struct session *session)
-{
-	msec since = is_greeting(session) ? session->began : session->heard;
-
-	return since + SILENT_BEATS * session->heartbeat;
-}
-
-msec session_deadline(const struct session *session)
-{
-	msec beat = session->said + session->heartbeat;
-
-	if (session->state == DOWN)
-		return 0;
-	return is_greeting(session) || silent_at(session) < beat ? silent_at(session) : beat;
-}
-
-void session_timeout(struct session *session, msec now)
-{
-	struct hr_err why;
-
-	if (session->state == DOWN)
-		return;
-	if (now >= silent_at(session)) {
-		err_set(&why, HR_RETRY, "%s within %" PRId64 " ms",
-			is_greeting(session) ? "no Hello" : "nothing was heard",
-			SILENT_BEATS * session->heartbeat);
-		end_with_bye(session, &why);
-	} else if (!is_greeting(session) && now >= session->said + session->heartbeat) {
-		session->said = now; /* by the flush of this turn */
-		owe(session, FRAME_PING);
-	}
 }
 
 bool session_is_up(const struct session *session)
