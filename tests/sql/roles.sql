@@ -2,7 +2,6 @@
 -- Each role can do its work and nothing else. PUBLIC can do nothing.
 SELECT no_plan();
 \ir prelude.psql
-GRANT USAGE ON SCHEMA tap TO PUBLIC;
 
 SELECT is((SELECT array_agg(p.proname::text ORDER BY 1) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 	WHERE n.nspname = 'hedgerow' AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a

@@ -18,7 +18,7 @@ if [ "$(admin "SELECT count(*) FROM pg_available_extensions WHERE name = 'pgtap'
 fi
 admin 'CREATE DATABASE sql_template' || exit 1
 "$hedgerow" -q -d "$base dbname=sql_template" migrate || exit 1
-psql -X -q -v ON_ERROR_STOP=1 -d "$base dbname=sql_template" -c 'CREATE SCHEMA tap; CREATE EXTENSION pgtap SCHEMA tap' || exit 1
+psql -X -q -v ON_ERROR_STOP=1 -d "$base dbname=sql_template" -c 'CREATE SCHEMA tap; CREATE EXTENSION pgtap SCHEMA tap; GRANT USAGE ON SCHEMA tap TO PUBLIC' || exit 1
 
 [ $# -gt 0 ] || set -- "$here"/*.sql
 bad=0
@@ -28,7 +28,7 @@ for file in "$@"; do
 	if ! PGOPTIONS='-c search_path=public,tap' psql -X -q -A -t -P pager=off -v ON_ERROR_STOP=1 -d "$base dbname=sql_test" -f "$file" >"$out" 2>&1 ||
 		grep -qE '^not ok|^# Looks like' "$out" || ! grep -q '^1\.\.' "$out"; then
 		echo "FAIL $name"
-		grep -vE '^ok' "$out"
+		grep -vE '^ok|^$' "$out"
 		bad=1
 	else
 		echo "ok   $name: $(grep -c '^ok' "$out") tests"
