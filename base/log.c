@@ -13,7 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, VALUE_MAX_BYTES = 512 };
+enum {
+	LINE_MAX_BYTES = 4096,
+	VALUE_MAX_BYTES = 512,
+	WINDOW_MS = 1000,
+	WINDOW_LINES = 200, /* of one event, in one window */
+	EVENTS_WATCHED = 64,
+};
 
 static const struct {
 	const char *name;
@@ -166,10 +172,41 @@ static void add_field(struct buf *line, const struct log_field *field)
 	}
 }
 
+/* How often an event was logged lately. */
+struct watched {
+	char event[32];
+	msec since;
+	int64_t lines;
+};
+
+/* False: too many of this event in this second, so that nobody can drown the log or stop the loop
+ * by what they send. *suppressed: how many were left out in the second before. */
+static bool admit(const char *event, int64_t *suppressed)
+{
+	static struct watched table[EVENTS_WATCHED];
+	struct watched *at = table;
+	msec now = time_msec();
+
+	while (at->event[0] && strncmp(at->event, event, sizeof at->event - 1) != 0 &&
+	       at < &table[EVENTS_WATCHED - 1])
+		at++;
+	bool same = strncmp(at->event, event, sizeof at->event - 1) == 0;
+
+	if (!same || now - at->since >= WINDOW_MS) {
+		*suppressed = same && at->lines > WINDOW_LINES ? at->lines - WINDOW_LINES : 0;
+		*at = (struct watched){ .since = now };
+		memcpy(at->event, event, strnlen(event, sizeof at->event - 1));
+	}
+	return ++at->lines <= WINDOW_LINES;
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
 	scoped_buf line = BUF_INIT(LINE_MAX_BYTES - 1);
+	int64_t suppressed = 0;
 
+	if (level != LOG_LEVEL_DEBUG && !admit(event, &suppressed))
+		return;
 	if (to_journal)
 		buf_add_str(&line, levels[level].journal);
 	else
@@ -177,6 +214,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	buf_format(&line, "level=%s event=%s", levels[level].name, event);
 	for (size_t i = 0; i < n; i++)
 		add_field(&line, &fields[i]);
+	if (suppressed)
+		add_field(&line, &LOG_INT("suppressed", suppressed));
 	line.cap = LINE_MAX_BYTES;
 	buf_add_char(&line, '\n');
 

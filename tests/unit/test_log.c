@@ -176,6 +176,20 @@ static void under_systemd_the_priority_takes_the_place_of_the_time(void **state)
 	unsetenv("JOURNAL_STREAM");
 }
 
+static void an_event_that_comes_too_often_is_left_out(void **state)
+{
+	enum { MANY = 100 * 1000 };
+	struct stat before, after;
+
+	(void)state;
+	fstat(file, &before);
+	for (int i = 0; i < MANY; i++)
+		log_info("test.flood", LOG_INT("i", i));
+	fstat(file, &after);
+	assert_true(after.st_size > before.st_size);
+	assert_true(after.st_size - before.st_size < MANY * 10);
+}
+
 static void levels_have_names(void **state)
 {
 	enum log_level level = LOG_LEVEL_INFO;
@@ -200,6 +214,7 @@ int main(void)
 		LOG_TEST(a_line_never_passes_4096_bytes),
 		LOG_TEST(below_the_least_level_nothing_is_written_or_computed),
 		LOG_TEST(under_systemd_the_priority_takes_the_place_of_the_time),
+		LOG_TEST(an_event_that_comes_too_often_is_left_out),
 		LOG_TEST(levels_have_names),
 	};
 
