@@ -183,7 +183,7 @@ struct watched {
  * by what they send. *suppressed: how many were left out in the second before. */
 static bool admit(const char *event, int64_t *suppressed)
 {
-	static struct watched table[EVENTS_WATCHED];
+	static _Thread_local struct watched table[EVENTS_WATCHED];
 	struct watched *at = table;
 	msec now = time_msec();
 

@@ -4,7 +4,8 @@
  *   log_info("link.state", LOG_STR("site", site), LOG_INT("frames", n));
  * One line is one write(2) of at most 4096 bytes: a long value is cut, a field that finds no room
  * is left out. Under systemd (JOURNAL_STREAM names fd 2) the time is left out and a <level> prefix
- * is added. Any thread may write. */
+ * is added. Any thread may write. An event that comes more than 200 times in a second is left out
+ * for the rest of it; its next line says how many were: suppressed=N. */
 #pragma once
 
 #include "base/err.h"
