@@ -30,7 +30,8 @@ struct side {
 	int64_t taken, committed; /* of the peer's queue */
 	int64_t directs;
 	int ups, downs;
-	bool disordered, deaf;
+	bool disordered;
+	bool unconfigures; /* at the first envelope, and when its link goes down */
 };
 
 static struct loop *loop;
@@ -102,6 +103,8 @@ static void on_state(void *ctx, struct link *link, bool up, const char *reason)
 		side->ups++;
 	else
 		side->downs++;
+	if (!up && side->unconfigures)
+		links_configure(side->links, NULL, 0);
 }
 
 static void on_hello(void *ctx, struct link *link, const char *incarnation)
@@ -109,8 +112,7 @@ static void on_hello(void *ctx, struct link *link, const char *incarnation)
 	struct side *side = ctx;
 
 	assert_int_equal(strlen(incarnation), 36);
-	if (!side->deaf)
-		link_resume(link, side->committed);
+	link_resume(link, side->committed);
 }
 
 static void commit(void *arg)
@@ -118,7 +120,7 @@ static void commit(void *arg)
 	struct side *side = arg;
 
 	side->committed = side->taken;
-	if (side->links)
+	if (side->links && link_of(side))
 		link_committed(link_of(side), side->committed);
 }
 
@@ -134,6 +136,8 @@ static void on_envelope(void *ctx, struct link *link, int64_t seq, struct envelo
 	side->taken = seq;
 	envelope_free(envelope);
 	loop_later(loop, commit, side);
+	if (side->unconfigures)
+		links_configure(side->links, NULL, 0);
 }
 
 static void on_direct(void *ctx, struct link *link, struct envelope *envelope)
@@ -297,6 +301,27 @@ static void goes_on_where_it_was_when_a_gateway_is_killed(void **state)
 	}
 	assert_true(a.ups >= 3);
 	assert_true(a.downs >= 2);
+}
+
+static bool a_is_down_and_b_is_none(void)
+{
+	return a.downs > 0 && !links_find(b.links, b.peer);
+}
+
+static void a_link_may_be_taken_away_inside_its_events(void **state)
+{
+	(void)state;
+	b.unconfigures = true;
+	put(&a, 100);
+	start_both();
+	run_until(a_is_down_and_b_is_none);
+	assert_int_equal(b.taken, 1);
+	assert_int_equal(b.downs, 1);
+
+	b.unconfigures = false;
+	configure(&b);
+	run_until(all_arrived);
+	assert_false(b.disordered);
 }
 
 static int64_t counted;
@@ -621,6 +646,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(carries_both_ways_in_order),
 		TEST(goes_on_where_it_was_when_a_gateway_is_killed),
+		TEST(a_link_may_be_taken_away_inside_its_events),
 		TEST(refuses_a_key_that_is_not_the_peers),
 		TEST(finds_the_right_one_of_two_keys_and_endpoints),
 		TEST(ends_a_session_whose_key_is_withdrawn),
