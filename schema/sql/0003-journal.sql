@@ -258,6 +258,26 @@ CREATE FUNCTION hedgerow.setting_value(name text) RETURNS text
 LANGUAGE sql STABLE
 RETURN (SELECT s.value FROM hedgerow.setting s WHERE s.name = setting_value.name);
 
+-- When gateways were last told which keys are valid: a key that begins or ends is no change of a row.
+CREATE TABLE hedgerow.key_clock (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	checked_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO hedgerow.key_clock DEFAULT VALUES;
+
+CREATE FUNCTION hedgerow.check_keys() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	before timestamptz;
+BEGIN
+	SELECT c.checked_at INTO before FROM hedgerow.key_clock c;
+	IF EXISTS (SELECT FROM hedgerow.site_key k WHERE k.not_before > before AND k.not_before <= now()
+		OR k.not_after > before AND k.not_after <= now()) THEN
+		PERFORM pg_notify('hedgerow_config', '');
+	END IF;
+	UPDATE hedgerow.key_clock SET checked_at = now();
+END $$;
+
 -- Closes the open partition when it is due, drops one that nobody needs. Waits for a lock only so
 -- long that nobody notices: what does not work now works a minute later.
 CREATE FUNCTION hedgerow.journal_maintain() RETURNS void
@@ -270,6 +290,7 @@ BEGIN
 	IF NOT pg_try_advisory_xact_lock(hedgerow.journal_lock_key() + 1) THEN
 		RETURN; -- another gateway is at it
 	END IF;
+	PERFORM hedgerow.check_keys();
 	BEGIN
 		SELECT * INTO STRICT open FROM hedgerow.journal_part p WHERE p.closed_at IS NULL;
 		EXECUTE format('SELECT EXISTS (SELECT FROM hedgerow.%I)', 'journal_' || open.part) INTO has_rows;
@@ -278,6 +299,7 @@ BEGIN
 			PERFORM pg_advisory_xact_lock(hedgerow.journal_lock_key());
 			UPDATE hedgerow.journal_part SET closed_at = clock_timestamp() WHERE part = open.part;
 			PERFORM hedgerow.journal_add_part(open.part + 1);
+			RETURN; -- nothing else while appends wait
 		END IF;
 	EXCEPTION WHEN lock_not_available THEN
 		NULL;
@@ -304,7 +326,8 @@ GRANT SELECT, INSERT ON hedgerow.journal, hedgerow.dead_letter TO hedgerow_gatew
 GRANT SELECT ON hedgerow.journal_part TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
 	hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
-	hedgerow.journal_add_part, hedgerow.journal_part_in_use, hedgerow.journal_lock_key, hedgerow.setting_value FROM PUBLIC;
+	hedgerow.journal_add_part, hedgerow.journal_part_in_use, hedgerow.journal_lock_key, hedgerow.setting_value,
+	hedgerow.check_keys FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
 	hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain
 	TO hedgerow_gateway;
@@ -314,4 +337,5 @@ COMMENT ON TABLE hedgerow.journal IS 'Envelopes on their way; whole partitions a
 COMMENT ON TABLE hedgerow.journal_part IS 'The journal''s partitions; the one without closed_at takes rows';
 COMMENT ON TABLE hedgerow.resume_position IS 'How far we have what each site sends';
 COMMENT ON TABLE hedgerow.node IS 'Gateway processes of this site';
+COMMENT ON TABLE hedgerow.key_clock IS 'When it was last looked whether a key begins or ends';
 COMMENT ON TABLE hedgerow.dead_letter IS 'Envelopes that their destination would not take';
