@@ -84,19 +84,16 @@ static size_t utf8_length(const unsigned char *at, size_t left)
 	static const struct {
 		unsigned char first, last, low, high, length;
 	} forms[] = {
-		{ 0x01, 0x7f, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 },
-		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
-		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
-		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
+		{ 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+		{ 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
+		{ 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
 	};
 
 	for (size_t i = 0; i < countof(forms); i++) {
 		if (at[0] < forms[i].first || at[0] > forms[i].last)
 			continue;
 		size_t length = forms[i].length;
-		if (length == 1)
-			return 1;
 		if (length > left || at[1] < forms[i].low || at[1] > forms[i].high)
 			return 0;
 		for (size_t k = 2; k < length; k++)
@@ -111,10 +108,11 @@ bool text_is_utf8(struct slice text)
 {
 	const unsigned char *at = (const unsigned char *)text.data;
 
-	for (size_t i = 0, length; i < text.len; i += length) {
-		length = utf8_length(at + i, text.len - i);
+	for (size_t i = 0; i < text.len;) {
+		size_t length = at[i] - 1U < 0x7f ? 1 : utf8_length(at + i, text.len - i);
 		if (length == 0)
 			return false;
+		i += length;
 	}
 	return true;
 }
