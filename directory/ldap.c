@@ -3,6 +3,7 @@
  * (RFC 2696) of the whole subtree. They differ in the anchor. */
 #include "directory/adapter.h"
 
+#include "directory/patience.h"
 #include "directory/secret.h"
 
 #include <ldap.h>
@@ -29,6 +30,7 @@ struct adapter_session {
 	const struct kind *kind;
 	const struct adapter_request *request; /* borrowed */
 	const char *url;		       /* borrowed from the source */
+	struct patience patience;
 	struct entry *entry;
 	char **wanted; /* attributes to ask for; NULL-terminated, its texts borrowed */
 };
@@ -50,6 +52,11 @@ static enum hr_status status_of(int code)
 	return HR_FAIL;
 }
 
+static bool must_stop(const struct adapter_session *session)
+{
+	return atomic_load_explicit(session->request->stop, memory_order_relaxed);
+}
+
 /* A server's text may hold line ends and control characters. */
 static void make_plain(char *text)
 {
@@ -62,6 +69,12 @@ static void make_plain(char *text)
 static enum hr_status ldap_fault(struct adapter_session *session, int code, char *detail,
 				 struct hr_err *err)
 {
+	if (must_stop(session) || session->patience.expired) {
+		ldap_memfree(detail);
+		return must_stop(session) ? err_set(err, HR_RETRY, "the daemon is ending")
+					  : err_set(err, HR_RETRY, "no answer in %d s",
+						    session->patience.limit_s);
+	}
 	if (!detail)
 		ldap_get_option(session->ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &detail);
 	make_plain(detail);
@@ -93,10 +106,8 @@ static enum hr_status set_options(struct adapter_session *session, struct hr_err
 	static const int version = LDAP_VERSION3, demand = LDAP_OPT_X_TLS_DEMAND, client = 0;
 	static const int least = LDAP_OPT_X_TLS_PROTOCOL_TLS1_2;
 	static const struct timeval timeout = { NETWORK_TIMEOUT_S, 0 };
-	static ber_len_t most = MESSAGE_BYTES;
 	const struct publish_source *source = session->request->source;
 	scoped_str ca = NULL;
-	Sockbuf *socket = NULL;
 
 	if (source->ca && secret_path(session->request->secrets, source->ca, &ca, err) != HR_OK)
 		return err_add(err, "CA certificates");
@@ -110,16 +121,14 @@ static enum hr_status set_options(struct adapter_session *session, struct hr_err
 		{ LDAP_OPT_X_TLS_CACERTFILE, ca ? ca : system_ca, "the file of CA certificates" },
 		{ LDAP_OPT_X_TLS_NEWCTX, &client, ca ? ca : system_ca }, /* reads the file */
 	};
-	if (apply(session->ld, settings, countof(settings), err) != HR_OK)
-		return HR_FAIL;
-	if (ldap_get_option(session->ld, LDAP_OPT_SOCKBUF, &socket) == LDAP_OPT_SUCCESS && socket)
-		ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_MAX_INCOMING, &most);
-	return HR_OK;
-}
-
-static bool must_stop(const struct adapter_session *session)
-{
-	return atomic_load_explicit(session->request->stop, memory_order_relaxed);
+	session->patience = (struct patience){
+		.stop = session->request->stop,
+		.limit_s = NETWORK_TIMEOUT_S,
+		.most_bytes = MESSAGE_BYTES,
+	};
+	if (patience_apply(&session->patience, session->ld) != LDAP_OPT_SUCCESS)
+		return err_set(err, HR_FAIL, "cannot bound the waits of libldap");
+	return apply(session->ld, settings, countof(settings), err);
 }
 
 /* Waits for a message of operation `id`: HR_OK with *message, to be freed with ldap_msgfree. */
@@ -130,13 +139,12 @@ static enum hr_status wait_for(struct adapter_session *session, int id, LDAPMess
 		struct timeval tick = { 0, TICK_MS * 1000 };
 		int type = ldap_result(session->ld, id, LDAP_MSG_ONE, &tick, message);
 
-		if (must_stop(session)) {
-			if (type > 0)
-				ldap_msgfree(*message);
-			return err_set(err, HR_RETRY, "the daemon is ending");
-		}
-		if (type > 0)
+		if (type > 0 && !must_stop(session))
 			return HR_OK;
+		if (type > 0)
+			ldap_msgfree(*message);
+		if (must_stop(session))
+			return ldap_fault(session, LDAP_USER_CANCELLED, NULL, err);
 		if (type < 0) {
 			int code = LDAP_SERVER_DOWN;
 			ldap_get_option(session->ld, LDAP_OPT_RESULT_CODE, &code);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ROOM_BYTES = SECRET_BYTES + 2 }; /* of every secret, so that all of it can be overwritten */
+
 enum hr_status secret_path(const char *directory, const char *name, char **out, struct hr_err *err)
 {
 	if (!*name || *name == '.' || strchr(name, '/'))
@@ -13,7 +15,7 @@ enum hr_status secret_path(const char *directory, const char *name, char **out, 
 			       "\"%s\" is not the name of a file in the secrets directory", name);
 	char *path = str_format("%s/%s", directory, name);
 	if (access(path, R_OK) != 0) {
-		err_set(err, HR_FAIL, "secret file %s: %s", path, strerror(errno));
+		err_set(err, HR_FAIL, "secret file %s: %s", name, strerror(errno));
 		free(path);
 		return HR_FAIL;
 	}
@@ -41,19 +43,19 @@ enum hr_status secret_read(const char *directory, const char *name, char **out, 
 
 	if (secret_path(directory, name, &path, err) != HR_OK)
 		return HR_FAIL;
-	char *data = mem_alloc(SECRET_BYTES + 2);
+	char *data = mem_alloc(ROOM_BYTES);
 	ssize_t len = read_file(path, data, SECRET_BYTES + 1);
 	if (len < 0) {
-		err_set(err, HR_FAIL, "secret file %s: %s", path, strerror(errno));
+		err_set(err, HR_FAIL, "secret file %s: %s", name, strerror(errno));
 	} else if (len > SECRET_BYTES) {
-		err_set(err, HR_FAIL, "secret file %s is longer than %d bytes", path, SECRET_BYTES);
+		err_set(err, HR_FAIL, "secret file %s is longer than %d bytes", name, SECRET_BYTES);
 	} else {
 		data[strcspn(data, "\r\n")] = '\0';
 		if (*data) {
 			*out = data;
 			return HR_OK;
 		}
-		err_set(err, HR_FAIL, "secret file %s is empty", path);
+		err_set(err, HR_FAIL, "secret file %s is empty", name);
 	}
 	secret_free(data);
 	return HR_FAIL;
@@ -62,6 +64,6 @@ enum hr_status secret_read(const char *directory, const char *name, char **out, 
 void secret_free(char *secret)
 {
 	if (secret)
-		explicit_bzero(secret, strlen(secret));
+		explicit_bzero(secret, ROOM_BYTES);
 	free(secret);
 }

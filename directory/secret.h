@@ -11,7 +11,7 @@ enum { SECRET_BYTES = 4096 };
  * HR_FAIL: no such file, not readable, empty, longer than SECRET_BYTES, or a name with a slash. */
 HR_MUST_USE enum hr_status secret_read(const char *directory, const char *name, char **out,
 				       struct hr_err *err);
-void secret_free(char *secret); /* overwrites it first; NULL is fine */
+void secret_free(char *secret); /* of secret_read: overwrites it first; NULL is fine */
 /* The path of a file in it. HR_FAIL as above, when it cannot be read. */
 HR_MUST_USE enum hr_status secret_path(const char *directory, const char *name, char **out,
 				       struct hr_err *err);

@@ -33,6 +33,7 @@ CREATE TABLE sync_run (
 	error text
 );
 CREATE INDEX sync_run_forest ON sync_run (site, forest, id);
+CREATE INDEX sync_run_running ON sync_run (site, forest) WHERE state = 'running';
 COMMENT ON TABLE sync_run IS 'Each reading of a forest: what it found and what became of it. Local.';
 COMMENT ON COLUMN sync_run.skipped IS 'entries without an address: not people';
 COMMENT ON COLUMN sync_run.kept IS 'people kept although the directory no longer has them: the operator dropped that removal';
@@ -232,13 +233,26 @@ BEGIN
 	RETURN f;
 END $$;
 
--- What the daemon is to do, and when: the forests of this site.
+-- Whether a session of this database holds the lease under which a forest is read.
+CREATE FUNCTION sync_is_leased(forest_name text) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+	SELECT EXISTS (SELECT FROM pg_locks l, hashtextextended('forest:' || forest_name, 0) AS key
+		WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND l.classid::bigint = (key >> 32) & 4294967295 AND l.objid::bigint = key & 4294967295)
+$$;
+
+-- What the daemon is to do, and when: the forests of this site. A run that died is done again at once.
 CREATE FUNCTION sync_plan() RETURNS TABLE (forest text, due_ms bigint, dry_run boolean)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 	SELECT f.forest,
 		CASE WHEN s.forest IS NULL OR s.wants_full OR s.wants_dry_run THEN 0
+		WHEN EXISTS (SELECT FROM sync_run r
+			WHERE r.site = f.site AND r.forest = f.forest AND r.state = 'running')
+			AND NOT sync_is_leased(f.forest) THEN 0
 		ELSE greatest(0, ceil(extract(epoch FROM s.next_run - now()) * 1000))::bigint END,
 		coalesce(s.wants_dry_run AND NOT s.wants_full, false)
 	FROM forest f

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hedgerow-directory between a real slapd and a real PostgreSQL, on good days and on bad ones."""
+import random
+import subprocess
+
+import pytest
+
+from directorykit import BASE, BUILD, Daemon, Forest, make_authority, free_port
+from labkit import wait_until
+
+PEOPLE = 2000
+
+
+@pytest.fixture(scope="module")
+def forest(tmp_path_factory):
+    one = Forest(tmp_path_factory.mktemp("directory"), PEOPLE)
+    one.directory.chmod(0o711)
+    one.daemon.start()
+    wait_until(lambda: one.registry.value("SELECT state FROM hedgerow.sync_run WHERE id = 1")
+               not in (None, "running"), "the first run")
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def whole(forest):
+    """Each test begins with a directory that is published and nothing held."""
+    run = forest.registry.sync()
+    assert run["state"] in ("applied", "unchanged"), run
+    yield
+
+
+def run_of(forest, **expected):
+    run = forest.registry.sync()
+    assert {name: run[name] for name in expected} == expected, run
+    return run
+
+
+def wait_log(forest, *words):
+    wait_until(lambda: any(all(word in line for word in words)
+                           for line in forest.daemon.log.read_text().splitlines()), f"{words} in the log")
+
+
+def test_the_first_run_publishes_everybody(forest):
+    first = forest.registry.run(1)
+    assert (first["state"], first["read"], first["added"]) == ("applied", PEOPLE, PEOPLE), first
+    assert forest.registry.people()["ada.u77@example.com"] == '(u77@im.a.example,im-a,"Ada Adams 77",t)'
+    wait_log(forest, "sync.applied", "forest=globex", f"added={PEOPLE}")
+
+
+def test_an_unchanged_run_writes_no_row(forest):
+    newest = "SELECT max(xmin::text::bigint) FROM hedgerow.person"
+    before = forest.registry.value(newest)
+    run_of(forest, state="unchanged", read=forest.registry.value(
+        "SELECT count(*) FROM hedgerow.person WHERE state = 'active'"))
+    assert forest.registry.value(newest) == before
+
+
+def test_changes_are_published_one_by_one(forest):
+    anchor = "SELECT anchor FROM hedgerow.person WHERE address = %s AND state = 'active'"
+    before = forest.registry.value(anchor, "ada.u1@example.com")
+    forest.slapd.replace("u1", "mail", "countess@example.com")
+    forest.slapd.rename("u1", "lovelace")
+    run_of(forest, state="applied", changed=1, added=0, removed=0)
+    assert forest.registry.value(anchor, "countess@example.com") == before
+    assert forest.registry.people()["countess@example.com"].startswith("(lovelace@im.a.example,")
+
+    forest.slapd.delete("lovelace")
+    run_of(forest, state="applied", removed=1)
+    assert "countess@example.com" not in forest.registry.people()
+    assert forest.registry.value("SELECT state FROM hedgerow.person WHERE anchor = %s", before) == "deleted"
+
+    forest.slapd.add("u1")
+    run_of(forest, state="applied", added=1)
+    assert "ada.u1@example.com" in forest.registry.people()
+
+
+def test_a_dry_run_shows_and_changes_nothing(forest):
+    forest.slapd.replace("u2", "displayName", "Somebody Else")
+    run = forest.registry.sync(dry_run=True)
+    assert (run["state"], run["changed"]) == ("previewed", 1)
+    assert forest.registry.sql("SELECT address, before ->> 'name', after ->> 'name' FROM hedgerow.sync_differences"
+                               " WHERE run = %s", run["id"]) == [
+        ("ada.u2@example.com", "Ada Adams 2", "Somebody Else")]
+    assert '"Ada Adams 2"' in forest.registry.people()["ada.u2@example.com"]
+
+
+def test_a_large_removal_is_held_until_released(forest):
+    forest.configure(filter="(&(objectClass=inetOrgPerson)(!(uid=u1*)))")
+    people = forest.registry.people()
+    run = run_of(forest, state="held", added=0)
+    assert run["removed"] > 100 and "guard allows" in run["error"]
+    assert forest.registry.people() == people
+    wait_log(forest, "sync.held", "would remove")
+    number = forest.registry.value("SELECT held_run FROM hedgerow.sync_status")
+    assert forest.registry.value("SELECT count(*) FROM hedgerow.sync_differences WHERE run = %s AND action = 'remove'",
+                                 number) == run["removed"]
+
+    forest.configure(guard_percent=1)  # the interval is an hour: only release asks for a run
+    before = forest.registry.value("SELECT hedgerow.release_run('globex')")
+    wait_until(lambda: forest.registry.value("SELECT state FROM hedgerow.sync_run WHERE id > %s"
+                                             " AND state <> 'running' ORDER BY id LIMIT 1", before), "the released run")
+    assert len(forest.registry.people()) == len(people) - run["removed"]
+    forest.configure(filter="(objectClass=inetOrgPerson)", guard_percent=10)
+    run_of(forest, state="applied", added=run["removed"])
+    assert forest.registry.people() == people
+
+
+def test_a_dropped_removal_keeps_the_people(forest):
+    forest.configure(filter="(&(objectClass=inetOrgPerson)(!(uid=u1*)))")
+    people = forest.registry.people()
+    lost = run_of(forest, state="held")["removed"]
+    forest.registry.sql("SELECT hedgerow.drop_run('globex')")
+    run_of(forest, state="unchanged", kept=lost)
+    assert forest.registry.people() == people
+    forest.configure(filter="(objectClass=inetOrgPerson)")
+    run_of(forest, state="unchanged", kept=0)
+
+
+@pytest.mark.parametrize("columns, error", [
+    ({"filter": "(uid=nobody)"}, "no entries"),
+    ({"base_dn": f"ou=Elsewhere,{BASE}"}, "No such object"),
+    ({"filter": "(uid=nobody"}, "filter"),
+    ({"bind_dn": "cn=sync,dc=elsewhere"}, "Invalid credentials"),
+    ({"bind_secret": "missing.password"}, "missing.password"),
+    ({"ca": "missing.ca"}, "missing.ca"),
+], ids=["empty answer", "no such base", "broken filter", "unknown account", "no password file", "no CA file"])
+def test_what_cannot_be_read_fails_and_keeps_everybody(forest, columns, error):
+    people = forest.registry.people()
+    good = forest.registry.sql("SELECT filter, base_dn, bind_dn, bind_secret, ca FROM hedgerow.forest")[0]
+    names = ("filter", "base_dn", "bind_dn", "bind_secret", "ca")
+    try:
+        forest.registry.sql("SET session_replication_role = replica")  # past the checks at INSERT
+        forest.configure(**columns)
+        forest.registry.sql("SET session_replication_role = origin")
+        run = run_of(forest, state="failed")
+        assert error in run["error"]
+        assert "syncpw" not in run["error"]
+        assert forest.registry.people() == people
+        wait_log(forest, "sync.failed", error)
+    finally:
+        forest.configure(**dict(zip(names, good)))
+
+
+def test_a_wrong_password_is_not_tried_again_at_once(forest):
+    forest.secret("globex.password", "wrong\n")
+    try:
+        assert "Invalid credentials" in run_of(forest, state="failed")["error"]
+        assert forest.registry.value("SELECT due_ms FROM hedgerow.sync_plan()") > 600 * 1000
+        forest.secret("globex.password", "\n")
+        assert "empty" in run_of(forest, state="failed")["error"]
+    finally:
+        forest.secret("globex.password", "syncpw\n")
+    run_of(forest, state="unchanged")
+
+
+def test_a_directory_with_another_ca_is_refused(forest, tmp_path):
+    good = (forest.secrets / "globex.ca").read_text()
+    make_authority(tmp_path / "other")
+    try:
+        forest.secret("globex.ca", (tmp_path / "other/ca.pem").read_text())
+        run = run_of(forest, state="failed")
+        assert "bind" not in run["error"], "nothing may be said before the certificate is checked"
+        forest.secret("globex.ca", "no certificate\n")
+        run_of(forest, state="failed")
+        forest.secret("globex.ca", good)
+        forest.configure(urls=[f"ldaps://localhost:{forest.slapd.ldaps}"])  # the certificate says 127.0.0.1
+        run_of(forest, state="failed")
+    finally:
+        forest.secret("globex.ca", good)
+        forest.configure(urls=[forest.url()])
+    run_of(forest, state="unchanged")
+
+
+def test_plain_text_is_never_spoken(forest):
+    plain = f"ldap://127.0.0.1:{forest.slapd.ldap}"
+    try:
+        forest.registry.sql("SET session_replication_role = replica")
+        forest.configure(urls=[plain])
+        forest.registry.sql("SET session_replication_role = origin")
+        assert "without TLS nothing is read" in run_of(forest, state="failed")["error"]
+        forest.configure(urls=[plain], tls="starttls")
+        run_of(forest, state="unchanged")
+    finally:
+        forest.configure(urls=[forest.url()], tls="ldaps")
+
+
+def test_the_next_url_is_tried_when_the_first_is_dead(forest):
+    forest.configure(urls=[f"ldaps://127.0.0.1:{free_port()}", forest.url()])
+    run_of(forest, state="unchanged")
+    forest.configure(urls=[forest.url()])
+
+
+def test_a_directory_that_was_away_is_read_again(forest):
+    forest.slapd.stop()
+    run = run_of(forest, state="failed")
+    assert "Can't contact LDAP server" in run["error"]
+    assert forest.registry.value("SELECT due_ms FROM hedgerow.sync_plan()") <= 12500
+    forest.slapd.start()
+    forest.slapd.replace("u3", "displayName", "Back Again")
+    wait_until(lambda: '"Back Again"' in forest.registry.people()["ada.u3@example.com"], "the retry", 30)
+
+
+def test_values_that_cannot_be_stored_are_refused_alone(forest):
+    bad = [b"\xff\xfe\x00binary", b"\xc3(", b"x" * (1 << 20), b"nul\0inside", b"good@example.com"]
+    forest.slapd.add("bad1", rawValue=bad)
+    forest.slapd.add("bad2", mail=[], rawValue=[b"\x00" * 16])
+    forest.slapd.add("bad3", mail=["not an address"])
+    forest.slapd.add("good1", displayName=[])
+    try:
+        run = run_of(forest, state="applied", added=2, skipped=1)
+        assert run["refused"] == 6, forest.registry.sql("SELECT * FROM hedgerow.sync_refusals")
+        reasons = {row[0] for row in forest.registry.sql("SELECT field || ': ' || reason FROM hedgerow.sync_refusals")}
+        assert reasons == {
+            "rawValue: a value of 9 bytes has a NUL byte", "rawValue: a value of 2 bytes is not UTF-8",
+            "rawValue: a value of 1048576 bytes is too long", "rawValue: a value of 10 bytes has a NUL byte",
+            "rawValue: a value of 16 bytes has a NUL byte", "address: not an address is not an address local@domain"}
+        assert forest.registry.sql("SELECT a.address FROM hedgerow.alias a JOIN hedgerow.person p USING (anchor)"
+                                   " WHERE p.address = 'ada.bad1@example.com'") == [("good@example.com",)]
+        wait_log(forest, "sync.refused", "1048576 bytes is too long")
+        run_of(forest, state="unchanged", refused=6)
+    finally:
+        for uid in ("bad1", "bad2", "bad3", "good1"):
+            forest.slapd.delete(uid)
+    run_of(forest, state="applied", removed=2, refused=0)
+
+
+def test_the_schedule_needs_no_request(forest):
+    forest.configure(sync_interval="1 second")
+    try:
+        forest.slapd.replace("u4", "displayName", "On Time")
+        wait_until(lambda: '"On Time"' in forest.registry.people()["ada.u4@example.com"], "the scheduled run")
+    finally:
+        forest.configure(sync_interval="1 hour")
+
+
+def test_a_frozen_directory_does_not_stop_the_daemon_from_ending(forest):
+    forest.slapd.freeze()
+    ended = forest.registry.request()
+    wait_until(forest.registry.running, "the run")
+    assert forest.daemon.stop() == 0
+    forest.slapd.thaw()
+    assert ended()["error"].endswith("the daemon is ending")
+    forest.daemon.start()
+    run_of(forest, state="unchanged")
+
+
+def test_two_daemons_never_read_one_forest_at_once(forest):
+    second = Daemon(forest.directory, forest.registry, "two")
+    second.start()
+    try:
+        wait_until(lambda: "database.up" in second.log.read_text(), "the second daemon")
+        forest.slapd.freeze()
+        ended = forest.registry.request()
+        wait_until(forest.registry.running, "the run")
+        forest.registry.request()
+        wait_until(lambda: any("sync.leased" in daemon.log.read_text() for daemon in (forest.daemon, second)),
+                   "the other to find the lease taken")
+        assert forest.registry.running() == 1
+        forest.slapd.thaw()
+        assert wait_until(ended, "the run")["state"] == "unchanged"
+    finally:
+        forest.slapd.thaw()
+        assert second.stop() == 0
+
+
+def test_a_lost_database_connection_leaves_nothing_half_done(forest):
+    forest.slapd.replace("u5", "displayName", "After The Loss")
+    forest.slapd.freeze()
+    forest.registry.request()
+    wait_until(forest.registry.running, "the run")
+    forest.registry.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name LIKE 'hedgerow-directory%'")
+    forest.slapd.thaw()
+    wait_until(lambda: '"After The Loss"' in forest.registry.people()["ada.u5@example.com"], "a run that succeeds", 60)
+    assert forest.registry.running() == 0
+
+
+def test_a_killed_daemon_leaves_no_half_state(forest):
+    """kill -9 at moments spread over a run; each time the next daemon converges to the directory."""
+    moments = random.Random(2)
+    for turn in range(12):
+        for number in range(20):
+            forest.slapd.replace(f"u{100 + number}", "displayName", f"Turn {turn}")
+        before = forest.registry.people()
+        ended = forest.registry.request()
+        wait_until(lambda: forest.registry.running() or ended(), "the run")
+        for _ in range(moments.randrange(20)):
+            forest.registry.value("SELECT count(*) FROM hedgerow.person")  # a bit of time
+        forest.daemon.kill()
+        named = [f'"Turn {turn}"' in forest.registry.people()[f"ada.u{100 + number}@example.com"]
+                 for number in range(20)]
+        assert all(named) or not any(named), "a run is applied whole or not at all"
+        assert len(forest.registry.people()) == len(before)
+        forest.daemon.start()
+        run_of(forest, refused=0, removed=0, added=0)
+        assert f'"Turn {turn}"' in forest.registry.people()["ada.u119@example.com"]
+    assert forest.registry.running() == 0
+
+
+def test_memory_stays_small(forest):
+    if not subprocess.run(["grep", "-q", "__asan_init", BUILD / "hedgerow-directory"], check=False).returncode:
+        pytest.skip("a sanitizer's memory is not ours")
+    assert forest.daemon.rss_mib() < 64
+
+
+def test_the_command_line(forest, tmp_path):
+    def call(*words):
+        return subprocess.run([BUILD / "hedgerow-directory", *words], text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert call("--check", "-c", forest.daemon.ini).returncode == 0
+    assert "hedgerow-directory" in call("--version").stdout
+    assert call("--help").returncode == 0
+    assert call("--nonsense").returncode == 1
+    broken = tmp_path / "broken.ini"
+    for text, complaint in (("[directory]\ndatabse = x\n", "databse"), ("[directory]\n", "database"),
+                            (f"[directory]\ndatabase = x\nsecrets = {tmp_path}/none\n", "none"),
+                            (f"[directory]\ndatabase = x\nsecrets = {tmp_path}\nlog_level = loud\n", "loud")):
+        broken.write_text(text)
+        done = call("--check", "-c", broken)
+        assert done.returncode == 1 and complaint in done.stdout
