@@ -33,6 +33,14 @@ LANGUAGE sql STABLE AS $$
 $$;
 CREATE INDEX installation_name ON hedgerow.installation (installation);
 
+-- A forest as rules name it. A name that several sites use means the local site's forest, or nobody's:
+-- another site must not pass its people off as those of a forest that rules trust.
+CREATE FUNCTION hedgerow.forest_name(site text, forest text) RETURNS text
+LANGUAGE sql STABLE AS $$
+	SELECT CASE WHEN site = hedgerow.local_site() OR NOT EXISTS (SELECT FROM hedgerow.forest o
+		WHERE o.forest = forest_name.forest AND o.site <> forest_name.site) THEN forest ELSE forest || '@' || site END
+$$;
+
 -- One row a key, in order; address NULL: nobody has it. plpgsql keeps the plan; compiling it
 -- (jit) would take longer than a thousand look-ups.
 CREATE FUNCTION hedgerow.lookup_addresses(keys text[]) RETURNS TABLE (key text, address text, native text,
@@ -41,7 +49,8 @@ LANGUAGE plpgsql STABLE SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
-	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site), w.forest, w.name, w.enabled
+	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site),
+		CASE WHEN w.site IS NOT NULL THEN hedgerow.forest_name(w.site, w.forest) END, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (
 		(SELECT c.* FROM hedgerow.winner(k.key) c)
@@ -66,7 +75,8 @@ LANGUAGE plpgsql STABLE SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
-	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site), w.forest, w.name, w.enabled
+	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site),
+		CASE WHEN w.site IS NOT NULL THEN hedgerow.forest_name(w.site, w.forest) END, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (
 		SELECT c.* FROM hedgerow.person p
@@ -153,6 +163,11 @@ CREATE VIEW hedgerow.conflicts AS
 			FROM hedgerow.installation o WHERE o.installation = i.installation), NULL, NULL, NULL
 	FROM hedgerow.installation i
 	WHERE EXISTS (SELECT FROM hedgerow.installation o WHERE o.installation = i.installation AND o.site <> i.site)
+	UNION ALL
+	SELECT 'forest', f.forest, f.site, f.forest, NULL, NULL,
+		format('the name is used at several sites: rules know this one as "%s"', hedgerow.forest_name(f.site, f.forest)), NULL, NULL, NULL
+	FROM hedgerow.forest f
+	WHERE EXISTS (SELECT FROM hedgerow.forest o WHERE o.forest = f.forest AND o.site <> f.site)
 	UNION ALL
 	SELECT 'unknown installation', p.installation, p.site, p.forest, NULL, NULL,
 		format('%s people of this forest name it', count(*)), NULL, NULL, NULL

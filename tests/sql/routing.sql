@@ -105,4 +105,14 @@ SELECT hedgerow.add_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID') \g /dev
 SELECT hedgerow.add_site_key('rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7', not_before => now() + interval '1 day') \g /dev/null
 SELECT is((SELECT more FROM hedgerow.gateway_config() WHERE kind = 'site' AND texts[1] = 'amsterdam'),
 	ARRAY['tcp://127.0.0.1:7500', 'Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID'], 'endpoints, then the keys that are valid now');
+-- a forest of another site under the name of ours
+SET session_replication_role = replica;
+INSERT INTO hedgerow.forest (site, forest, kind, urls, bind_dn, bind_secret, base_dn, filter)
+	VALUES ('boston', 'contoso', 'openldap', '{ldaps://x}', 'cn=sync', 'f.bind', 'dc=f', '(cn=*)');
+INSERT INTO hedgerow.email_domain VALUES ('boston', 'other.example', 'contoso');
+RESET session_replication_role;
+SELECT pg_temp.person('boston', 'contoso', 'mallory', 'mallory@other.example') \g /dev/null
+SELECT is((SELECT forest FROM hedgerow.lookup_addresses('{mallory@other.example}')), 'contoso@boston', 'is not taken for it by rules');
+SELECT is((SELECT forest FROM hedgerow.lookup_natives('{ada@im.a.example}')), 'contoso', 'and ours keeps its name');
+SELECT is((SELECT count(*) FROM hedgerow.conflicts WHERE kind = 'forest'), 2::bigint, 'and is listed');
 SELECT * FROM finish();
