@@ -84,6 +84,25 @@ expect 1 'has not ended after 0 s' forest sync contoso --timeout 0
 expect 0 'asked for' forest sync contoso --no-wait
 expect 0 ': done' setting set journal_retain '2 hours'
 expect 3 'connection to server' -d 'host=/nonexistent dbname=x' site list
+# The manuals name every command with its options, every view and every function of operators.
+documented() { # FILE TEXT
+	grep -qF -- "$2" "$here/../../docs/$1" || { echo "FAIL docs/$1 does not say \"$2\"" >&2; bad=1; }
+}
+"$hedgerow" help | sed -n 's/^  \([a-z][a-z ]*[a-z]\)  .*/\1/p' | while read -r noun; do
+	"$hedgerow" help "$noun" | grep '^hedgerow'
+done >"$work/usage"
+sed 's/^hedgerow //; s/ [^a-z].*//' "$work/usage" | sort -u >"$work/commands"
+grep -o -e '--[a-z-]*' "$work/usage" | sort -u >"$work/options"
+[ "$(wc -l <"$work/commands")" -gt 50 ] || { echo 'FAIL help lists too little' >&2; bad=1; }
+while read -r words; do documented hedgerow.1 "Ic $words"; done <"$work/commands"
+while read -r option; do documented hedgerow.1 "Fl ${option#-}"; done <"$work/options"
+psql -X -A -t -d "$HEDGEROW_DATABASE" >"$work/names" <<'SQL'
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'hedgerow'::regnamespace AND c.relkind = 'v'
+	AND has_table_privilege('hedgerow_reader', c.oid, 'SELECT')
+UNION ALL SELECT DISTINCT 'Fn ' || p.proname FROM pg_proc p WHERE p.pronamespace = 'hedgerow'::regnamespace
+	AND obj_description(p.oid, 'pg_proc') IS NOT NULL AND has_function_privilege('hedgerow_operator', p.oid, 'EXECUTE');
+SQL
+while read -r name; do documented hedgerow-schema.7 "$name"; done <"$work/names"
 # a newer database
 psql -X -q -d "$HEDGEROW_DATABASE" -c "INSERT INTO hedgerow.migration VALUES (9999, '9999-future')" || exit 1
 expect 1 'has migration 9999, this command knows only up to' migrate
