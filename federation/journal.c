@@ -12,6 +12,7 @@ enum {
 	BATCH_BYTES = 4 * 1024 * 1024,
 	WAITING_ROWS = 16 * 1024, /* uncommitted entries past which sources stop */
 	WAITING_BYTES = 32 * 1024 * 1024,
+	ACK_MS = 20, /* how long acknowledgements alone wait for something to be committed with */
 	AGAIN_MS = 250, /* before a commit or a lease that was refused for now is tried again */
 };
 
@@ -58,7 +59,8 @@ struct journal {
 	struct journal_origin_in *origins_in;
 	size_t queue_count, row_count, origin_in_count, batch_size;
 	struct map *by_name, *origins;
-	struct timer *again;
+	struct timer *again, *ack_timer;
+	msec ack_due; /* when acknowledgements alone are committed; 0: none wait */
 };
 
 struct metric journal_metrics[JOURNAL_METRICS] = {
@@ -500,6 +502,27 @@ static bool has_batch(const struct journal *journal)
 	return journal->queue_count || journal->flight_count;
 }
 
+/* A batch of acknowledgements alone is worth a little wait: most leave with the next messages, and
+ * one that is lost in a crash only makes the destination see what it has seen. */
+static bool acks_can_wait(struct journal *journal)
+{
+	msec now = loop_now(journal->loop);
+
+	if (journal->flight_count || !journal->queue_count ||
+	    (journal->ack_due && journal->ack_due <= now)) {
+		journal->ack_due = 0;
+		return false;
+	}
+	if (!journal->ack_due) {
+		journal->ack_due = now + ACK_MS;
+		timer_set(journal->ack_timer, journal->ack_due);
+	}
+	for (size_t i = 0; i < journal->queue_count; i++)
+		journal->targets[i]->batch_at = 0;
+	journal->queue_count = 0;
+	return true;
+}
+
 static void flush(void *arg)
 {
 	struct journal *journal = arg;
@@ -508,6 +531,8 @@ static void flush(void *arg)
 		return;
 	choose_entries(journal);
 	choose_queues(journal);
+	if (acks_can_wait(journal))
+		return;
 	add_rows(journal);
 	if (!journal->queue_count && !journal->origin_in_count) {
 		for (size_t i = 0; i < journal->flight_count;
@@ -701,6 +726,7 @@ struct journal *journal_new(struct loop *loop, struct pg *pg, const char *node,
 	journal->by_name = map_new();
 	journal->origins = map_new();
 	journal->again = timer_new(loop, try_again, journal);
+	journal->ack_timer = timer_new(loop, flush, journal);
 	return journal;
 }
 
@@ -737,6 +763,7 @@ void journal_free(struct journal *journal)
 	map_free(journal->by_name);
 	map_free(journal->origins);
 	timer_free(journal->again);
+	timer_free(journal->ack_timer);
 	free(journal->waiting);
 	free(journal->flight);
 	free(journal->queues);
