@@ -245,7 +245,7 @@ static enum hr_status open_kind(const struct kind *kind, const struct adapter_re
 	session->wanted[source->attribute_count] = (char *)(uintptr_t)kind->anchor;
 
 	err_set(err, HR_FAIL, "no URL");
-	for (size_t i = 0; source->urls[i] && !must_stop(session); i++) {
+	for (size_t i = 0; source->urls[i]; i++) {
 		session->url = source->urls[i];
 		if (connect_and_bind(session, err) == HR_OK) {
 			*out = session;
@@ -253,7 +253,7 @@ static enum hr_status open_kind(const struct kind *kind, const struct adapter_re
 		}
 		disconnect(session);
 		err_add(err, "%s", session->url);
-		if (err->status == HR_FAIL)
+		if (err->status == HR_FAIL || must_stop(session))
 			break; /* the next would refuse us too, and might lock the account */
 	}
 	close_session(session);

@@ -203,10 +203,15 @@ enum hr_status publish_begin(const struct publish_request *request, struct publi
 	return HR_OK;
 }
 
+/* Waits for the lease to be given back: the server ends a session some time after it was closed. */
+static const char release_sql[] = "SELECT pg_advisory_unlock_all()";
+
 void publish_free(struct publish *publish)
 {
 	if (!publish)
 		return;
+	if (PQstatus(publish->conn) == CONNECTION_OK && !publish->copying)
+		PQclear(PQexec(publish->conn, release_sql));
 	PQfinish(publish->conn);
 	buf_free(&publish->rows);
 	free(publish->source.kind);

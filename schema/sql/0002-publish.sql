@@ -263,7 +263,7 @@ $$;
 
 -- Takes the forest's lease for this session and makes its staging table: anchor, dn, refused
 -- ('field: reason' of values that the daemon would not stage), then one text[] an attribute, in the
--- order of `attributes`. No row: another daemon has the lease.
+-- order of `attributes`. No row: another daemon has the lease. It ends with the session.
 CREATE FUNCTION sync_begin(forest_name text, is_dry_run boolean, node_name text)
 RETURNS TABLE (run bigint, attributes text[], kind text, urls text[], tls text, ca text, bind_dn text,
 	bind_secret text, base_dn text, filter text, page_size int)
@@ -806,7 +806,8 @@ BEGIN
 	RETURN CASE WHEN changes OR refusals > 0 THEN 'applied' ELSE 'unchanged' END;
 END $$;
 
--- Writes the end of a run down, sets the time of the next and gives the lease back.
+-- Writes the end of a run down and sets the time of the next. The session keeps the lease until this is
+-- committed, or the run would look dead.
 CREATE FUNCTION sync_end(r sync_run) RETURNS sync_run
 LANGUAGE plpgsql
 AS $$
@@ -824,7 +825,7 @@ BEGIN
 		FROM forest f
 		WHERE s.site = r.site AND s.forest = r.forest AND f.site = r.site AND f.forest = r.forest;
 	END IF;
-	PERFORM sync_drop_temporary(), pg_advisory_unlock(hashtextextended('forest:' || r.forest, 0));
+	PERFORM sync_drop_temporary();
 	RETURN r;
 END $$;
 
