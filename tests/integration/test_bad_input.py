@@ -121,15 +121,36 @@ def deep(levels):
     ("xmpp_refused_namespace_total", message("<body>who?</body>", attributes=" xmlns='jabber:server'"), False),
     ("xmpp_refused_size_total", message("<body>" + "x" * 10_000_000 + "</body>"), False),
     ("xmpp_refused_depth_total", message(deep(10_000)), False),
-    ("xmpp_refused_dtd_total", "<!DOCTYPE x [<!ENTITY a 'b'>]>" + message("<body>&a;</body>"), True),
+    ("xmpp_refused_xml_total", "<!DOCTYPE x [<!ENTITY a 'b'>]>" + message("<body>&a;</body>"), True),
+    ("xmpp_refused_xml_total", message("<body>&undeclared;</body>"), True),
+    ("xmpp_refused_dtd_total", message("<body>a</body><!-- b -->"), True),
+    ("xmpp_refused_dtd_total", message("<body>a</body><?php evil() ?>"), True),
     ("xmpp_refused_from_total", message("<body>I am bob</body>", sender="bob@im.beta.example/r"), False),
     ("xmpp_refused_from_total", message("<body>I am ada</body>", sender="ada.adams@example.com/r"), False),
     ("xmpp_refused_from_total", message("<body>no at</body>", sender="@@"), False),
     ("xmpp_refused_to_total", message("<body>to</body>", to="@/"), False),
 ], ids=["mismatched-tag", "control-bytes", "not-utf-8", "namespace", "ten-megabytes", "ten-thousand-deep",
-        "entities", "from-another-server", "from-a-federation-address", "from-malformed", "to-malformed"])
+        "entities-inside", "entity-undeclared", "comment", "processing-instruction", "from-another-server", "from-a-federation-address", "from-malformed", "to-malformed"])
 def test_bad_input_is_refused_named_counted_and_stops_nothing_else(lab, mimics, metric, data, ends):
     refusal(lab, mimics, metric, r"event=xmpp\.refused", data, ends)
+
+
+def test_entity_declarations_before_the_stream_are_refused(lab, mimics):
+    """A billion laughs, told before the stream header: none is heard."""
+    near, _ = mimics
+    before = lab.metric("amsterdam", "xmpp_refused_dtd_total")
+    laughs = "".join(f"<!ENTITY l{i + 1} '{f'&l{i};' * 10}'>" for i in range(9))
+    near.prolog = f"<!DOCTYPE x [<!ENTITY l0 'ha'>{laughs}]>"
+    mark = lab.log_mark("gateway-amsterdam")
+    stream = near.stream(DOMAIN)
+    other = near.stream("alpha.example")
+    stream.close()
+    lab.wait_log(mark, r"event=xmpp\.refused stream=mimic-a/example\.com")
+    near.prolog = ""
+    near.stream(DOMAIN, after=stream)
+    works(mimics)
+    wait_until(lambda: lab.metric("amsterdam", "xmpp_refused_dtd_total") > before, "the metric")
+    assert near.stream("alpha.example") is other
 
 
 def test_a_sender_nobody_knows_is_refused(lab, mimics):

@@ -175,7 +175,7 @@ def test_an_unknown_key_gets_nowhere(lab, keys, incarnation, dial):
     mark = lab.log_mark("gateway-amsterdam")
     stranger = dial(zmq.curve_keypair(), incarnation)
     stranger.send(HELLO, field(1, 1) + field(2, "chicago") + field(3, "x") + field(4, incarnation))
-    lab.wait_log(mark, r"event=link\.key_refused")
+    lab.wait_log(mark, r"event=link\.refused")
     more()
     assert not stranger.socket.poll(0)
     lab.wait_link()
@@ -226,5 +226,5 @@ def test_a_sender_that_the_site_does_not_own_is_refused(lab, login, keys, incarn
     peer.batch(peer.begin() + 1, envelope("bob.baker@example.com", ADA, forged, unique()),
                envelope(CARL, ADA, honest, unique()))
     ada.wait_body(honest)
-    lab.wait_log(mark, r"event=switchboard\.sender_refused")
+    lab.wait_log(mark, r"event=dispatch\.sender_refused")
     assert not bodies(ada, forged)

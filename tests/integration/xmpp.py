@@ -206,7 +206,7 @@ class ComponentStream(Stream):
         if self.domain is None and self.header is not None:
             self.domain = self.header["to"]
             self.stream_id = unique("s")
-            self.send("<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' "
+            self.send(f"<?xml version='1.0'?>{self.server.prolog}<stream:stream xmlns='jabber:component:accept' "
                       "xmlns:stream='http://etherx.jabber.org/streams' "
                       f"from='{self.domain}' id='{self.stream_id}'>")
         return stanzas
@@ -233,6 +233,7 @@ class ComponentServer:
 
     def __init__(self, port, secret):
         self.secret = secret
+        self.prolog = ""  # between the XML declaration and the stream header
         self.changed = threading.Condition()
         self.streams = {}  # domain -> the latest stream that has authenticated
         self.count = 0
