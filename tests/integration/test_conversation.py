@@ -147,6 +147,8 @@ def test_presence_passes(pair):
 def test_a_subscription_is_asked_for_granted_and_brings_presence(lab, login):
     dave, carol = login("dave"), login("carol")
     dave_address = "dave.baker@example.com"
+    for client in (carol, dave):  # who has not asked for the roster is not told of grants
+        client.wait_id(client.query(client.account.jid, "<query xmlns='jabber:iq:roster'/>"))
     carol.send(f"<presence to='{dave_address}' type='subscribe' id='{unique()}'/>")
     dave.wait(lambda s: s.get("type") == "subscribe" and s.get("from") == CAROL, "the request")
     dave.send(f"<presence to='{CAROL}' type='subscribed'/>")

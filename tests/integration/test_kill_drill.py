@@ -17,7 +17,8 @@ from xmpp import CLIENT
 
 SEED = 20020214
 KILLS = 10
-MESSAGES = 5000  # each way, at least
+MESSAGES = 5000  # each way, at least; more while the drill goes on
+PATIENCE = 10    # times as many, and the drill has gone wrong
 PAIRS = [("ada", "bob"), ("carol", "dave"), ("erik", "fay"), ("grace", "hugo"), ("ivan", "jane")]
 WINDOW = 4096  # more than a barrier covers: the last hop repeats nothing older
 ID, TYPE, STANZA_ID = 1, 3, 4  # fields of wire.proto, Envelope
@@ -35,7 +36,7 @@ class Conversation(threading.Thread):
         self.ending = threading.Event()
 
     def run(self):
-        while self.sent < self.least or not self.ending.is_set():
+        while self.sent < self.least or not self.ending.is_set() and self.sent < PATIENCE * self.least:
             self.sent += 1
             self.sender.message(self.recipient.account.address, f"number {self.sent}",
                                 stanza_id=f"{self.prefix}{self.sent}")
@@ -94,6 +95,7 @@ def play(lab, conversations):
     chance.shuffle(acts)
     for act, *words in acts:
         more(50, 350)
+        print(f"after {conversations[0].sent} of each: {act.__name__} {' '.join(words)}")
         act(*words)
 
 
@@ -152,6 +154,18 @@ def check_conversations(conversations, committed, report):
         for number in seen:
             assert number > highest - WINDOW, f"{one.prefix}: {number} again after {highest}"
             highest = max(highest, number)
+        lost = sorted(set(range(1, one.sent + 1)) - set(numbers) - bounced)
         report.append(f"  {one.prefix}: {one.sent} sent, {len(numbers)} committed, {len(bounced)} refused, "
-                      f"{one.sent - len(numbers) - len(bounced)} lost before any commit, "
-                      f"{len(seen) - len(first)} repeated at the last hop")
+                      f"{len(seen) - len(first)} repeated at the last hop, "
+                      f"{len(lost)} lost before any commit: {spans(lost)}")
+
+
+def spans(numbers):
+    """1-3 7 9-12"""
+    found = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return " ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in found)
