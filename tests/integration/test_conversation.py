@@ -144,20 +144,27 @@ def test_presence_passes(pair):
     assert seen.findtext(CLIENT + "show") == "away"
 
 
-def test_a_subscription_is_asked_for_granted_and_brings_presence(lab, login):
+def roster(client, payload="", kind="get"):
+    return client.wait_id(client.query(client.account.jid, f"<query xmlns='jabber:iq:roster'>{payload}</query>", kind))
+
+
+def test_a_subscription_is_asked_for_granted_brings_presence_and_ends(login):
     dave, carol = login("dave"), login("carol")
-    dave_address = "dave.baker@example.com"
-    for client in (carol, dave):  # who has not asked for the roster is not told of grants
-        client.wait_id(client.query(client.account.jid, "<query xmlns='jabber:iq:roster'/>"))
-    carol.send(f"<presence to='{dave_address}' type='subscribe' id='{unique()}'/>")
+    address = "dave.baker@example.com"
+    for client in (carol, dave):
+        roster(client)  # who has not asked for it is not told of grants
+    carol.send(f"<presence to='{address}' type='subscribe'/>")
     dave.wait(lambda s: s.get("type") == "subscribe" and s.get("from") == CAROL, "the request")
     dave.send(f"<presence to='{CAROL}' type='subscribed'/>")
-    carol.wait(lambda s: s.get("type") == "subscribed" and s.get("from") == dave_address, "the grant")
+    carol.wait(lambda s: s.get("type") == "subscribed" and s.get("from") == address, "the grant")
     carol.wait(lambda s: s.tag == CLIENT + "presence" and s.get("type") is None
-               and s.get("from") == f"{dave_address}/test", "presence")
+               and s.get("from") == f"{address}/test", "presence")
     dave.send("<presence><show>dnd</show></presence>")
-    carol.wait(lambda s: s.findtext(CLIENT + "show") == "dnd" and s.get("from") == f"{dave_address}/test",
+    carol.wait(lambda s: s.findtext(CLIENT + "show") == "dnd" and s.get("from") == f"{address}/test",
                "the change")
+    roster(carol, f"<item jid='{address}' subscription='remove'/>", "set")
+    carol.wait(lambda s: s.get("type") == "unavailable" and s.get("from") == f"{address}/test", "the end")
+    roster(dave, f"<item jid='{CAROL}' subscription='remove'/>", "set")
 
 
 def test_nothing_native_of_the_other_side_was_ever_received(lab, pair):
