@@ -212,8 +212,8 @@ LANGUAGE sql STABLE AS $$
 	ORDER BY c.place, c.n, c.a, c.b
 $$;
 
-REVOKE ALL ON FUNCTION hedgerow.domain_of, hedgerow.winner, hedgerow.home_site, hedgerow.lookup_addresses,
+REVOKE ALL ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.winner, hedgerow.home_site, hedgerow.lookup_addresses,
 	hedgerow.lookup_natives, hedgerow.gateway_config FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.winner, hedgerow.home_site, hedgerow.lookup_addresses,
+GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.winner, hedgerow.home_site, hedgerow.lookup_addresses,
 	hedgerow.lookup_natives, hedgerow.gateway_config TO hedgerow_gateway;
-GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.home_site TO hedgerow_reader, hedgerow_operator, hedgerow_directory;
+GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.home_site TO hedgerow_reader, hedgerow_operator, hedgerow_directory;
