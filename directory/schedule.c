@@ -68,11 +68,24 @@ static void work(uv_work_t *handle)
 /* Its end, on the loop ---------------------------------------------------------------------------
  */
 
+static const struct {
+	const char *state, *event;
+	enum log_level level;
+} ends[] = {
+	{ "applied", "sync.applied", LOG_LEVEL_INFO },
+	{ "unchanged", "sync.unchanged", LOG_LEVEL_INFO },
+	{ "previewed", "sync.previewed", LOG_LEVEL_INFO },
+	{ "held", "sync.held", LOG_LEVEL_WARN },
+	{ "failed", "sync.failed", LOG_LEVEL_WARN },
+};
+
 static void log_end(const struct job *job)
 {
 	const struct publish_result *result = &job->outcome.result;
-	bool bad = strcmp(result->state, "held") == 0 || strcmp(result->state, "failed") == 0;
-	scoped_str event = str_format("sync.%s", result->state);
+	size_t end = 0;
+
+	while (end < countof(ends) - 1 && strcmp(ends[end].state, result->state) != 0)
+		end++;
 	const struct log_field fields[] = {
 		LOG_STR("forest", job->forest),
 		LOG_INT("run", result->run),
@@ -88,7 +101,7 @@ static void log_end(const struct job *job)
 		LOG_INT("ms", loop_now(job->schedule->loop) - job->began),
 	};
 
-	log_write(bad ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, event, fields, countof(fields));
+	log_write(ends[end].level, ends[end].event, fields, countof(fields));
 	for (size_t i = 0; i < job->outcome.refusal_count; i++)
 		log_warn("sync.refused", LOG_STR("forest", job->forest),
 			 LOG_INT("run", result->run), LOG_STR("entry", job->outcome.refusals[i]));
