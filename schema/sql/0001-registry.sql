@@ -701,7 +701,7 @@ BEGIN
 	IF kind IS NULL OR kind NOT IN ('forest', 'site', 'domain', 'address') OR name = '' THEN
 		PERFORM hedgerow.refuse(format('"%s" is not a pattern for %s', coalesce(value, ''), what),
 			'write any, forest:NAME, site:NAME, domain:DOMAIN or address:USER@DOMAIN');
-	ELSIF kind = 'forest' AND NOT EXISTS (SELECT FROM hedgerow.forest f WHERE f.forest = name) THEN
+	ELSIF kind = 'forest' AND NOT EXISTS (SELECT FROM hedgerow.forest f WHERE name IN (f.forest, f.forest || '@' || f.site)) THEN
 		PERFORM hedgerow.refuse(format('forest "%s" is not known in the federation', name), 'the rule would never match; correct the name',
 			hedgerow.known('forests', ARRAY(SELECT DISTINCT f.forest FROM hedgerow.forest f ORDER BY 1)));
 	ELSIF kind = 'site' AND NOT EXISTS (SELECT FROM hedgerow.site s WHERE s.site = name) THEN
