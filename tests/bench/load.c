@@ -2,7 +2,6 @@
 #include "tests/bench/load.h"
 
 #include "tests/bench/tally.h"
-#include "tests/bench/usage.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -40,7 +39,7 @@ struct side {
 /* What had been used up at one moment. */
 struct sample {
 	uint64_t at_ns, received;
-	int64_t cpu_us, load_us, machine_us;
+	int64_t cpu_us[USAGE_ROOTS_MAX], load_us, machine_us;
 	struct usage_wire wire;
 };
 
@@ -329,7 +328,7 @@ static struct sample take_sample(struct load *load)
 	struct rusage own;
 	struct hr_err err;
 
-	if (usage_cpu(options->watched, options->watched_count, &sample.cpu_us, &err) != HR_OK ||
+	if (usage_cpu(options->watched, options->watched_count, sample.cpu_us, &err) != HR_OK ||
 	    usage_wire(options->wires, options->wire_count, &sample.wire, &err) != HR_OK ||
 	    usage_machine(&sample.machine_us, &err) != HR_OK)
 		load->events->failed(load->ctx, &err);
@@ -338,6 +337,28 @@ static struct sample take_sample(struct load *load)
 			 own.ru_utime.tv_usec + own.ru_stime.tv_usec;
 	sample.at_ns = now_ns();
 	return sample;
+}
+
+/* What was used between the samples, by message and by second. */
+static void conclude_use(struct load *load, double messages)
+{
+	const struct sample *begin = &load->begin, *end = &load->end;
+	struct load_result *result = &load->result;
+	double load_us = (double)(end->load_us - begin->load_us), cpu_us = 0;
+	double time_us = (double)(end->at_ns - begin->at_ns) / 1000;
+
+	for (size_t i = 0; i < load->options->watched_count; i++) {
+		double us = (double)(end->cpu_us[i] - begin->cpu_us[i]);
+
+		result->cpu_of[i] = us / messages;
+		cpu_us += us;
+	}
+	result->messages_per_s = messages * 1e6 / time_us;
+	result->cpu_us_per_message = cpu_us / messages;
+	result->load_us_per_message = load_us / messages;
+	result->wire_bytes_per_message = (double)(end->wire.bytes - begin->wire.bytes) / messages;
+	result->elsewhere =
+		((double)(end->machine_us - begin->machine_us) - cpu_us - load_us) / time_us;
 }
 
 static void conclude(struct load *load)
@@ -352,19 +373,8 @@ static void conclude(struct load *load)
 	result->duplicates = tally->duplicates;
 	result->disordered = tally->disordered;
 	result->strays = tally->strays;
-	double cpu_us = (double)(end->cpu_us - begin->cpu_us);
-	double load_us = (double)(end->load_us - begin->load_us);
-	double time_us = (double)(end->at_ns - begin->at_ns) / 1000;
-	if (messages > 0) {
-		result->messages_per_s = messages * 1e6 / time_us;
-		result->cpu_us_per_message = cpu_us / messages;
-		result->load_us_per_message = load_us / messages;
-		result->wire_bytes_per_message =
-			(double)(end->wire.bytes - begin->wire.bytes) / messages;
-		result->elsewhere =
-			((double)(end->machine_us - begin->machine_us) - cpu_us - load_us) /
-			time_us;
-	}
+	if (messages > 0)
+		conclude_use(load, messages);
 	if (begin->wire.sockets != end->wire.sockets)
 		complain(load, &result->wrong, "wire", "a connection has come or gone");
 	result->p50_us = tally_quantile(tally, 0.5);

@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "tests/bench/session.h"
 #include "tests/bench/traffic.h"
+#include "tests/bench/usage.h"
 
 #include <netinet/in.h>
 #include <sys/types.h>
@@ -44,7 +45,8 @@ struct load_result {
 	struct hr_err complaint; /* the first thing wrong, or HR_OK */
 	/* Of the measured part: */
 	double messages_per_s, cpu_us_per_message, wire_bytes_per_message, load_us_per_message;
-	double elsewhere; /* processors kept busy by neither the watched nor us */
+	double cpu_of[USAGE_ROOTS_MAX]; /* cpu_us_per_message of each watched tree */
+	double elsewhere;		/* processors kept busy by neither the watched nor us */
 	uint32_t p50_us, p99_us, max_us;
 };
 

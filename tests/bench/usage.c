@@ -21,7 +21,7 @@ enum { PROCESSES_MAX = 16384, TCP_IS_ESTABLISHED = 1 };
 struct process {
 	pid_t pid, parent;
 	int64_t ticks;
-	bool counted;
+	size_t root; /* index of its root, + 1; 0: of none */
 };
 
 static int64_t tick_us(void)
@@ -71,40 +71,49 @@ static size_t read_processes(struct process *out)
 	return count;
 }
 
-static bool is_child(const struct process *process, const struct process *all, size_t count)
+static size_t root_of(pid_t pid, const struct process *all, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (all[i].counted && all[i].pid == process->parent)
-			return true;
-	return false;
+		if (all[i].pid == pid)
+			return all[i].root;
+	return 0;
 }
 
-enum hr_status usage_cpu(const pid_t *roots, size_t count, int64_t *us, struct hr_err *err)
+/* Gives each process the root of its parent, until nothing changes: a list of processes is in no
+ * order that would put parents first. */
+static void spread_roots(struct process *all, size_t count)
+{
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < count; i++) {
+			if (all[i].root)
+				continue;
+			all[i].root = root_of(all[i].parent, all, count);
+			more = more || all[i].root;
+		}
+	}
+}
+
+enum hr_status usage_cpu(const pid_t *roots, size_t count, int64_t us[USAGE_ROOTS_MAX],
+			 struct hr_err *err)
 {
 	struct process *all = mem_array(struct process, PROCESSES_MAX);
 	size_t total = read_processes(all), found = 0;
-	int64_t ticks = 0;
-	bool more = true;
+	int64_t sum[USAGE_ROOTS_MAX + 1] = { 0 };
 
 	for (size_t i = 0; i < total; i++)
 		for (size_t root = 0; root < count; root++)
-			if (all[i].pid == roots[root] && !all[i].counted) {
-				all[i].counted = true;
+			if (all[i].pid == roots[root]) {
+				all[i].root = root + 1;
 				found++;
 			}
-	while (more) {
-		more = false;
-		for (size_t i = 0; i < total; i++)
-			if (!all[i].counted && is_child(&all[i], all, total))
-				all[i].counted = more = true;
-	}
+	spread_roots(all, total);
 	for (size_t i = 0; i < total; i++)
-		if (all[i].counted)
-			ticks += all[i].ticks;
+		sum[all[i].root] += all[i].ticks * tick_us();
 	free(all);
 	if (found != count)
 		return err_set(err, HR_FAIL, "a process under test is gone");
-	*us = ticks * tick_us();
+	memcpy(us, sum + 1, count * sizeof *us);
 	return HR_OK;
 }
 

@@ -11,9 +11,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* User and system time of these processes and all that descend from them, those that have ended
- * and been waited for included, in microseconds. HR_FAIL: a root is gone. */
-HR_MUST_USE enum hr_status usage_cpu(const pid_t *roots, size_t count, int64_t *us,
+enum { USAGE_ROOTS_MAX = 16 };
+
+/* User and system time of these processes, each with all that descend from it, those that have
+ * ended and been waited for included: us[i] for roots[i], in microseconds. HR_FAIL: one is gone. */
+HR_MUST_USE enum hr_status usage_cpu(const pid_t *roots, size_t count, int64_t us[USAGE_ROOTS_MAX],
 				     struct hr_err *err);
 
 /* Time that the processors of the machine were busy, whoever kept them so, in microseconds. */

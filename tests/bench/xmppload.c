@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { WATCHED_MAX = 16, WIRES_MAX = 16, COMMAND_MAX = 4096 };
+enum { WIRES_MAX = 16, COMMAND_MAX = 4096 };
 
 static const char usage_text[] =
 	"usage: xmppload --role server|component --a ADDRESS:PORT --b ADDRESS:PORT\n"
@@ -35,7 +35,7 @@ struct program {
 	struct loop *loop;
 	struct load *load;
 	struct load_options options;
-	pid_t watched[WATCHED_MAX];
+	pid_t watched[USAGE_ROOTS_MAX];
 	struct sockaddr_in wires[WIRES_MAX];
 	struct buf commands;
 	struct watch *input;
@@ -106,19 +106,23 @@ static void on_ready(void *ctx)
 static void on_done(void *ctx, const struct load_result *r)
 {
 	struct program *program = ctx;
-	scoped_str line = str_format(
-		"done messages_per_s=%.0f p50_us=%u p99_us=%u max_us=%u cpu_us_per_message=%.2f"
-		" wire_bytes_per_message=%.1f load_us_per_message=%.2f elsewhere=%.2f sent=%llu"
-		" lost=%llu duplicates=%llu disordered=%llu strays=%llu wrong=%llu errors=%llu "
-		"complaint=%s",
-		r->messages_per_s, r->p50_us, r->p99_us, r->max_us, r->cpu_us_per_message,
-		r->wire_bytes_per_message, r->load_us_per_message, r->elsewhere,
-		(unsigned long long)r->sent, (unsigned long long)r->lost,
-		(unsigned long long)r->duplicates, (unsigned long long)r->disordered,
-		(unsigned long long)r->strays, (unsigned long long)r->wrong,
-		(unsigned long long)r->errors, r->complaint.text);
+	scoped_buf line = BUF_INIT(0);
 
-	answer(program, line);
+	buf_format(&line,
+		   "done messages_per_s=%.0f p50_us=%u p99_us=%u max_us=%u cpu_us_per_message=%.2f"
+		   " wire_bytes_per_message=%.1f load_us_per_message=%.2f elsewhere=%.2f",
+		   r->messages_per_s, r->p50_us, r->p99_us, r->max_us, r->cpu_us_per_message,
+		   r->wire_bytes_per_message, r->load_us_per_message, r->elsewhere);
+	for (size_t i = 0; i < program->options.watched_count; i++)
+		buf_format(&line, " cpu_us_%zu=%.2f", i + 1, r->cpu_of[i]);
+	buf_format(&line,
+		   " sent=%llu lost=%llu duplicates=%llu disordered=%llu strays=%llu wrong=%llu"
+		   " errors=%llu complaint=%s",
+		   (unsigned long long)r->sent, (unsigned long long)r->lost,
+		   (unsigned long long)r->duplicates, (unsigned long long)r->disordered,
+		   (unsigned long long)r->strays, (unsigned long long)r->wrong,
+		   (unsigned long long)r->errors, r->complaint.text);
+	answer(program, buf_text(&line));
 	program->busy = false;
 	loop_later(program->loop, next_command, program);
 }
@@ -247,8 +251,8 @@ static enum hr_status add_watched(struct program *program, const char *value, st
 {
 	long pid;
 
-	if (program->options.watched_count == WATCHED_MAX)
-		return err_set(err, HR_FAIL, "more than %d processes", WATCHED_MAX);
+	if (program->options.watched_count == USAGE_ROOTS_MAX)
+		return err_set(err, HR_FAIL, "more than %d processes", USAGE_ROOTS_MAX);
 	if (read_number(value, INT32_MAX, &pid, err) != HR_OK)
 		return err->status;
 	program->watched[program->options.watched_count++] = (pid_t)pid;
