@@ -38,15 +38,12 @@ compare() {
 		printf '%s: nothing found to compare for %s\n' "$page" "$what"
 		bad=1
 	fi
-	for made in $(printf '%s\n' "$ours" | grep '%s$'); do # put together: what the page has will do
-		ours=$(printf '%s\n' "$ours" "$(printf '%s\n' "$theirs" | grep "^${made%\%s}")" |
-			grep -vxF "$made" | sort -u)
-	done
 	differ "$what" "$page" "$ours" "$theirs"
 }
 
 compare option docs/hedgerow-gateway.ini.5 Cm 'OPTION\(("[a-z]+", *)"([a-z_]+)"' gateway
-compare event docs/hedgerow-events.7 Sy '(log_[a-z_]*|event =)[^;"]*"([a-z]+\.[a-z_%-]+)"' \
+compare option docs/hedgerow-directory.ini.5 Cm 'OPTION\(()"([a-z_]+)"' directory
+compare event docs/hedgerow-events.7 Sy '(log_[a-z_]*\([^;"]*|[a-z]", *)"([a-z]+\.[a-z_-]+)"' \
 	base schema federation directory gateway
 compare metric docs/hedgerow-events.7 Va '(\[[A-Z_]+\] *= *)\{ *"([a-z_]+)", *"[A-Z]' federation gateway
 exit $bad
