@@ -49,6 +49,7 @@ cleanup() {
 		process_end "$name" QUIT 10
 	done
 	if [ -n "$keep" ]; then
+		find "$LAB" -mindepth 1 -maxdepth 1 ! -name log -exec rm -rf {} +
 		say "logs are in $LAB/log"
 	else
 		rm -rf "$LAB"
