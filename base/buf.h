@@ -27,8 +27,9 @@ void buf_add_char(struct buf *buf, char c);
 void buf_format(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_add_u32(struct buf *buf, uint32_t value); /* network byte order */
 void buf_add_u64(struct buf *buf, uint64_t value);
-/* Room for `len` more bytes, to be filled by the caller, who then adds to len; NULL past the cap. */
+/* Room for `len` more bytes, to be filled by the caller, who then adds to len; NULL past the cap.
+ */
 char *buf_reserve(struct buf *buf, size_t len);
-void buf_drop(struct buf *buf, size_t len);  /* removes bytes from the front */
-const char *buf_text(struct buf *buf);       /* the bytes with a NUL after them; borrowed */
+void buf_drop(struct buf *buf, size_t len); /* removes bytes from the front */
+const char *buf_text(struct buf *buf);	    /* the bytes with a NUL after them; borrowed */
 struct slice buf_slice(const struct buf *buf);

@@ -18,7 +18,8 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 struct log_field {
 	const char *key; /* NULL: left out */
 	enum { LOG_KIND_STR, LOG_KIND_INT } kind;
-	struct slice text; /* NULL data: the field is left out; quoted, escaped and cut when written */
+	struct slice
+		text; /* NULL data: the field is left out; quoted, escaped and cut when written */
 	int64_t number;
 };
 
@@ -30,15 +31,18 @@ struct log_field {
 void log_open(enum log_level least); /* before this, info and above are written */
 enum hr_status log_level_parse(const char *name, enum log_level *out, struct hr_err *err);
 extern enum log_level log_least; /* written by log_open only */
-static inline bool log_enabled(enum log_level level) { return level >= log_least; }
+static inline bool log_enabled(enum log_level level)
+{
+	return level >= log_least;
+}
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
-#define log_event_(level, event, ...)                                                              \
-	do {                                                                                       \
-		if (log_enabled(level)) {                                                          \
-			const struct log_field fields_[] = { __VA_ARGS__ };                        \
-			log_write(level, event, fields_, sizeof fields_ / sizeof fields_[0]);      \
-		}                                                                                  \
+#define log_event_(level, event, ...)                                                         \
+	do {                                                                                  \
+		if (log_enabled(level)) {                                                     \
+			const struct log_field fields_[] = { __VA_ARGS__ };                   \
+			log_write(level, event, fields_, sizeof fields_ / sizeof fields_[0]); \
+		}                                                                             \
 	} while (0)
 #define log_debug(event, ...) log_event_(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...) log_event_(LOG_LEVEL_INFO, event, __VA_ARGS__)

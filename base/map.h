@@ -13,9 +13,9 @@ struct map *map_new(void);
 void map_free(struct map *map); /* values are not freed; NULL is fine */
 DEFINE_SCOPED(map)
 
-void *map_get(const struct map *map, struct slice key); /* NULL: not there */
+void *map_get(const struct map *map, struct slice key);	       /* NULL: not there */
 void *map_put(struct map *map, struct slice key, void *value); /* returns the value replaced */
-void *map_remove(struct map *map, struct slice key);    /* returns the value removed */
+void *map_remove(struct map *map, struct slice key);	       /* returns the value removed */
 size_t map_count(const struct map *map);
 
 /* for (size_t at = 0; map_next(map, &at, &key, &value);) */

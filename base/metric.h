@@ -14,5 +14,11 @@ struct metric {
 	bool gauge; /* false: only ever grows while the process lives */
 };
 
-static inline void metric_add(struct metric *metric, int64_t n) { metric->value += n; }
-static inline void metric_set(struct metric *metric, int64_t value) { metric->value = value; }
+static inline void metric_add(struct metric *metric, int64_t n)
+{
+	metric->value += n;
+}
+static inline void metric_set(struct metric *metric, int64_t value)
+{
+	metric->value = value;
+}

@@ -369,8 +369,8 @@ static enum hr_status read_file(const char *path, struct buf *text, struct hr_er
 	return HR_OK;
 }
 
-enum hr_status options_read(const char *path, const struct ini_option *table, size_t n, void *target,
-			    struct hr_err *err)
+enum hr_status options_read(const char *path, const struct ini_option *table, size_t n,
+			    void *target, struct hr_err *err)
 {
 	scoped_buf text = BUF_INIT(FILE_MAX_BYTES);
 

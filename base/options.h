@@ -10,20 +10,20 @@
 #include <stdint.h>
 
 enum option_kind {
-	OPTION_TEXT,     /* char *, owned by the target */
-	OPTION_BOOL,     /* bool: yes, no, true, false, on, off */
-	OPTION_NUMBER,   /* int64_t within low..high */
+	OPTION_TEXT,	 /* char *, owned by the target */
+	OPTION_BOOL,	 /* bool: yes, no, true, false, on, off */
+	OPTION_NUMBER,	 /* int64_t within low..high */
 	OPTION_DURATION, /* msec: 500ms, 10s, 5m, 2h, 7d; within low..high milliseconds */
-	OPTION_PATH,     /* char *, must be absolute */
+	OPTION_PATH,	 /* char *, must be absolute */
 };
 
 struct ini_option {
 	const char *section, *key;
 	enum option_kind kind;
-	size_t offset;         /* of the field in the target struct */
-	const char *value;     /* the default as it would be written in the file; NULL: none */
+	size_t offset;	   /* of the field in the target struct */
+	const char *value; /* the default as it would be written in the file; NULL: none */
 	bool required;
-	int64_t low, high;     /* for numbers and durations; both 0: any that is not negative */
+	int64_t low, high; /* for numbers and durations; both 0: any that is not negative */
 };
 
 /* Sets every default, then reads `path`. Fields are set in *target as they come; on failure the

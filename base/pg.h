@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One PostgreSQL connection on the loop: libpq in pipeline mode, never blocking, connecting again
- * for ever with jitter (100 ms to 5 s; one attempt takes at most 10 s). Each request is one prepared
- * statement and its own transaction; what must be atomic is one SQL function. Answers come in the
- * order of the requests. A server that falls silent is noticed by TCP keepalive within 30 s, unless
- * conninfo sets other times. */
+ * for ever with jitter (100 ms to 5 s; one attempt takes at most 10 s). Each request is one
+ * prepared statement and its own transaction; what must be atomic is one SQL function. Answers come
+ * in the order of the requests. A server that falls silent is noticed by TCP keepalive within 30 s,
+ * unless conninfo sets other times. */
 #pragma once
 
 #include "base/buf.h"
@@ -28,12 +28,12 @@ void pg_params_clear(struct pg_params *params); /* for the next request; keeps t
 void pg_params_free(struct pg_params *params);
 DEFINE_SCOPED(pg_params)
 void pg_add_null(struct pg_params *params);
-void pg_add_text(struct pg_params *params, struct slice text); /* data NULL: SQL NULL */
+void pg_add_text(struct pg_params *params, struct slice text);	 /* data NULL: SQL NULL */
 void pg_add_bytes(struct pg_params *params, struct slice bytes); /* bytea */
 void pg_add_int(struct pg_params *params, int32_t value);
 void pg_add_bigint(struct pg_params *params, int64_t value);
 void pg_add_bool(struct pg_params *params, bool value);
-void pg_add_time(struct pg_params *params, usec unix_time);    /* timestamptz; <= 0: NULL */
+void pg_add_time(struct pg_params *params, usec unix_time); /* timestamptz; <= 0: NULL */
 /* An array parameter: begin with the element's kind, add exactly `n` elements with pg_item_*, which
  * must be of that kind (the program aborts otherwise), no end call. */
 enum pg_type { PG_TEXT, PG_BYTEA, PG_INT, PG_BIGINT, PG_BOOL, PG_TIMESTAMPTZ };

@@ -20,10 +20,11 @@ void tls_feed(struct tls *tls, struct slice bytes); /* copied */
 void tls_feed_end(struct tls *tls);		    /* the peer will send no more */
 struct buf *tls_output(struct tls *tls); /* to be sent; the caller empties it after every call */
 
-/* HR_RETRY: feed more. HR_FAIL: the certificate is not good. HR_UNSURE: anything else went wrong. */
+/* HR_RETRY: feed more. HR_FAIL: the certificate is not good. HR_UNSURE: anything else went wrong.
+ */
 HR_MUST_USE enum hr_status tls_handshake(struct tls *tls, struct hr_err *err);
-/* Decrypts up to `size` bytes to `out`. HR_RETRY: feed more. HR_NONE: the peer has closed the session
- * in good order. HR_UNSURE: it is broken, or was cut off. */
+/* Decrypts up to `size` bytes to `out`. HR_RETRY: feed more. HR_NONE: the peer has closed the
+ * session in good order. HR_UNSURE: it is broken, or was cut off. */
 HR_MUST_USE enum hr_status tls_read(struct tls *tls, char *out, size_t size, size_t *len,
 				    struct hr_err *err);
 HR_MUST_USE enum hr_status tls_write(struct tls *tls, struct slice bytes, struct hr_err *err);

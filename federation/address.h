@@ -14,15 +14,16 @@
 enum { ADDRESS_PART_MAX = 1023, ADDRESS_MAX = 3 * ADDRESS_PART_MAX + 2 };
 
 struct address {
-	char *text;        /* owned, NUL-terminated: [local@]domain[/resource] */
+	char *text; /* owned, NUL-terminated: [local@]domain[/resource] */
 	uint16_t len;
-	uint16_t bare_len; /* of [local@]domain */
+	uint16_t bare_len;  /* of [local@]domain */
 	uint16_t domain_at; /* offset of the domain; 0: no local part */
 	uint16_t domain_len;
 };
 
 /* HR_FAIL: not a JID; err says which part and why. */
-HR_MUST_USE enum hr_status address_parse(struct slice text, struct address *out, struct hr_err *err);
+HR_MUST_USE enum hr_status address_parse(struct slice text, struct address *out,
+					 struct hr_err *err);
 /* Frees what is inside; the struct is ready for use again. */
 void address_clear(struct address *address); /* a zeroed struct is fine */
 #define scoped_address __attribute__((cleanup(address_clear))) struct address

@@ -15,7 +15,11 @@ struct journal;
 struct journal_target; /* a queue by name, on this gateway */
 
 enum journal_metric {
-	JOURNAL_COMMITS, JOURNAL_APPENDED, JOURNAL_REPEATED, JOURNAL_LOADED, JOURNAL_WAITING,
+	JOURNAL_COMMITS,
+	JOURNAL_APPENDED,
+	JOURNAL_REPEATED,
+	JOURNAL_LOADED,
+	JOURNAL_WAITING,
 	JOURNAL_METRICS
 };
 extern struct metric journal_metrics[JOURNAL_METRICS];
@@ -37,7 +41,7 @@ struct journal *journal_new(struct loop *loop, struct pg *pg, const char *node,
 			    const struct journal_events *events, void *ctx);
 void journal_free(struct journal *journal);
 DEFINE_SCOPED(journal)
-void journal_up(struct journal *journal);   /* forwarded from pg_events */
+void journal_up(struct journal *journal); /* forwarded from pg_events */
 void journal_down(struct journal *journal);
 void journal_woken(struct journal *journal, const char *payload); /* channel hedgerow_queue */
 
@@ -69,9 +73,9 @@ bool journal_is_idle(const struct journal *journal);
 struct journal_entry {
 	struct journal_target *target; /* append `envelope` (a reference is taken) to this queue */
 	struct envelope *envelope;
-	const char *origin;            /* it came from this site's link as origin_seq */
+	const char *origin; /* it came from this site's link as origin_seq */
 	int64_t origin_seq;
-	struct journal_target *skip;   /* give up everything in this queue up to skip_seq */
+	struct journal_target *skip; /* give up everything in this queue up to skip_seq */
 	int64_t skip_seq;
 };
 /* Always taken; journal_is_flowing tells when to stop bringing more. */

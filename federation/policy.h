@@ -17,4 +17,5 @@ struct policy_answer {
 	const char *reason; /* for the sender; never NULL; borrowed from the config or static */
 };
 
-struct policy_answer policy_ask(const struct config *config, const struct policy_question *question);
+struct policy_answer policy_ask(const struct config *config,
+				const struct policy_question *question);

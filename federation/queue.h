@@ -5,8 +5,8 @@
  *
  *   acked <= sent <= loaded <= head       seqs; envelopes acked+1 .. loaded are in memory
  *
- * What is past `loaded` is read from the journal when there is room again. A row that the journal no
- * longer has is passed over when those before it are accepted. */
+ * What is past `loaded` is read from the journal when there is room again. A row that the journal
+ * no longer has is passed over when those before it are accepted. */
 #pragma once
 
 #include "federation/envelope.h"
@@ -25,7 +25,7 @@ int64_t queue_acked(const struct queue *queue);
 int64_t queue_sent(const struct queue *queue);
 int64_t queue_handed(const struct queue *queue); /* the highest seq ever handed over: those past
 						    acked may have arrived */
-int64_t queue_depth(const struct queue *queue); /* head - acked */
+int64_t queue_depth(const struct queue *queue);	 /* head - acked */
 
 /* Committed: the envelope's seq. Kept in memory (a reference is taken) when it is the next after
  * `loaded` and there is room; else only `head` moves. */
@@ -44,7 +44,8 @@ struct envelope *queue_peek(const struct queue *queue, int64_t *seq);
 void queue_take(struct queue *queue); /* the peeked one was handed over: sent moves */
 /* The first one not accepted, sent or not; NULL: none in memory. For expiry and dead letters. */
 struct envelope *queue_first(const struct queue *queue, int64_t *seq, bool *sent);
-/* Accepted up to seq. False: seq is not within acked..sent (a liar, or late): nothing has changed. */
+/* Accepted up to seq. False: seq is not within acked..sent (a liar, or late): nothing has changed.
+ */
 bool queue_ack(struct queue *queue, int64_t seq);
 /* Gives up everything up to seq, sent or not (expired, dead): acked and sent move past it. */
 void queue_skip(struct queue *queue, int64_t seq);

@@ -23,15 +23,15 @@ struct registry_events {
 	void (*changed)(void *ctx, const struct config *config);
 };
 
-/* Loads the snapshot as soon as `pg` is up, follows the channels hedgerow_config and hedgerow_person,
- * and looks once a minute for what changes by the clock (keys). `pg` is borrowed; its owner forwards
- * up and notified to the two calls below. */
-struct registry *registry_new(struct loop *loop, struct pg *pg, const struct registry_events *events,
-			      void *ctx);
+/* Loads the snapshot as soon as `pg` is up, follows the channels hedgerow_config and
+ * hedgerow_person, and looks once a minute for what changes by the clock (keys). `pg` is borrowed;
+ * its owner forwards up and notified to the two calls below. */
+struct registry *registry_new(struct loop *loop, struct pg *pg,
+			      const struct registry_events *events, void *ctx);
 /* After pg_free, which drops the queries under way without an answer. NULL is fine. */
 void registry_free(struct registry *registry);
 DEFINE_SCOPED(registry)
-void registry_up(struct registry *registry);   /* forgets people, loads the snapshot again */
+void registry_up(struct registry *registry); /* forgets people, loads the snapshot again */
 void registry_notified(struct registry *registry, const char *channel);
 
 /* Both NULL before the first load, and valid until the end of the turn in which `changed` comes. */

@@ -14,7 +14,7 @@ enum { EDGE_MENTIONS_MAX = 64 };
 struct edge_inbound {
 	const char *installation; /* where it came in */
 	struct slice native_from; /* prepared, full */
-	struct slice to;          /* prepared, full: a federation address */
+	struct slice to;	  /* prepared, full: a federation address */
 	/* Further native bare addresses that the payload names, at most EDGE_MENTIONS_MAX. */
 	const struct slice *mentions;
 	size_t mention_count;
@@ -27,10 +27,11 @@ struct edge {
 	const struct edge_ops *ops;
 };
 
-/* The people behind an edge_inbound, resolved: NULL where nobody has that address. Valid for the call. */
+/* The people behind an edge_inbound, resolved: NULL where nobody has that address. Valid for the
+ * call. */
 struct edge_people {
-	const struct person *from;            /* never NULL */
-	const struct person *to;              /* its `address` is canonical, `to` may be an alias */
+	const struct person *from;	      /* never NULL */
+	const struct person *to;	      /* its `address` is canonical, `to` may be an alias */
 	const struct person *const *mentions; /* as many as asked */
 };
 

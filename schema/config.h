@@ -16,18 +16,18 @@ struct config_site {
 
 struct config_link {
 	char *site, *peer; /* the row of `site`: its consent to talk to `peer` */
-	char *dialer;      /* which of the two dials */
+	char *dialer;	   /* which of the two dials */
 	int32_t cost;
 };
 
 struct config_installation {
 	char *name, *site, *forest, *software; /* software: prosody, ejabberd, openfire */
 	char *native_domain;
-	char *host;        /* of the component listener */
+	char *host; /* of the component listener */
 	int32_t port;
-	char *secret;      /* name of a file in the secrets directory */
+	char *secret; /* name of a file in the secrets directory */
 	bool tls;
-	char *ca;          /* name of a file in the secrets directory, or NULL: the system's */
+	char *ca; /* name of a file in the secrets directory, or NULL: the system's */
 };
 
 struct config_domain {
@@ -35,21 +35,26 @@ struct config_domain {
 };
 
 struct config_rule {
-	int32_t priority;  /* the lowest number is asked first */
-	char *from, *to;   /* any, forest:X, site:X, domain:X, address:X */
-	char *kind;        /* any, message, presence, iq */
+	int32_t priority; /* the lowest number is asked first */
+	char *from, *to;  /* any, forest:X, site:X, domain:X, address:X */
+	char *kind;	  /* any, message, presence, iq */
 	bool allow;
-	char *reason;      /* for the sender; may be NULL */
+	char *reason; /* for the sender; may be NULL */
 };
 
 struct config {
 	char *local_site;
-	struct config_site *sites;                 size_t site_count;
-	struct config_link *links;                 size_t link_count; /* of all sites */
-	struct config_installation *installations; size_t installation_count; /* of all sites */
-	struct config_domain *domains;             size_t domain_count;
-	struct config_rule *rules;                 size_t rule_count; /* of the local site, in order */
-	uint64_t digest; /* of all that is above: snapshots with the same one are the same */
+	struct config_site *sites;
+	size_t site_count;
+	struct config_link *links;
+	size_t link_count; /* of all sites */
+	struct config_installation *installations;
+	size_t installation_count; /* of all sites */
+	struct config_domain *domains;
+	size_t domain_count;
+	struct config_rule *rules;
+	size_t rule_count; /* of the local site, in order */
+	uint64_t digest;   /* of all that is above: snapshots with the same one are the same */
 };
 
 void config_free(struct config *config); /* NULL is fine */

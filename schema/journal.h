@@ -5,7 +5,7 @@
 #include "base/pg.h"
 
 struct journal_row_in { /* one envelope to append */
-	size_t queue;   /* index into journal_batch.queues */
+	size_t queue;	/* index into journal_batch.queues */
 	struct slice sender, recipient, packed;
 	usec expires; /* 0: never */
 };
@@ -13,7 +13,8 @@ struct journal_row_in { /* one envelope to append */
 struct journal_queue_in {
 	int64_t id;
 	int64_t acked; /* new position, or -1: unchanged */
-	bool wake;     /* owned by another gateway: notify it (channel hedgerow_queue, payload the id) */
+	bool wake; /* owned by another gateway: notify it (channel hedgerow_queue, payload the id)
+		    */
 };
 
 struct journal_origin_in { /* resume position of a site link reached with this batch */
@@ -23,7 +24,8 @@ struct journal_origin_in { /* resume position of a site link reached with this b
 
 struct journal_batch {
 	struct slice node;
-	int64_t number; /* grows by one each batch of a node: a repeat is recognised and does nothing */
+	int64_t number; /* grows by one each batch of a node: a repeat is recognised and does
+			   nothing */
 	const struct journal_queue_in *queues; /* ascending by id, each once */
 	size_t queue_count;
 	const struct journal_row_in *rows; /* in order */

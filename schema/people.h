@@ -7,18 +7,18 @@
 
 enum people_key {
 	PEOPLE_ADDRESS, /* federation address or alias */
-	PEOPLE_NATIVE,  /* native address */
+	PEOPLE_NATIVE,	/* native address */
 	PEOPLE_KEYS
 };
 
 struct person {
-	char *address;      /* canonical federation address, prepared, bare */
-	char *native;       /* native address, prepared, bare; NULL: no installation */
+	char *address;	    /* canonical federation address, prepared, bare */
+	char *native;	    /* native address, prepared, bare; NULL: no installation */
 	char *installation; /* NULL: reached by e-mail only */
-	char *site;         /* where the installation is; without one, the site of the forest */
+	char *site;	    /* where the installation is; without one, the site of the forest */
 	char *forest;
-	char *name;         /* display name; may be NULL */
-	bool enabled;       /* disabled: exists, is not routed */
+	char *name;   /* display name; may be NULL */
+	bool enabled; /* disabled: exists, is not routed */
 };
 
 void person_free(struct person *person); /* NULL is fine */

@@ -13,5 +13,6 @@ struct status_row {
 	const char *detail; /* the last error; may be NULL */
 };
 
-void status_report(struct pg *pg, struct slice node, const struct status_row *rows, size_t row_count,
-		   const struct metric *metrics, size_t metric_count, pg_fn *fn, void *arg);
+void status_report(struct pg *pg, struct slice node, const struct status_row *rows,
+		   size_t row_count, const struct metric *metrics, size_t metric_count, pg_fn *fn,
+		   void *arg);

@@ -16,21 +16,33 @@ struct xmpp_edge_options {
 	struct journal *journal;
 	struct registry *registry;
 	struct switchboard *switchboard;
-	msec retry_max;      /* longest pause between connects; 0: 30 s */
-	msec barrier_timeout; /* an XEP-0199 ping without answer for so long ends the stream; 0: 30 s */
+	msec retry_max;	      /* longest pause between connects; 0: 30 s */
+	msec barrier_timeout; /* an XEP-0199 ping without answer for so long ends the stream; 0: 30
+				 s */
 };
 
 enum xmpp_metric {
-	XMPP_STANZAS_IN, XMPP_STANZAS_OUT, XMPP_BYTES_IN, XMPP_BYTES_OUT, XMPP_STREAMS,
-	XMPP_REFUSED_XML, XMPP_REFUSED_NAMESPACE, XMPP_REFUSED_SIZE, XMPP_REFUSED_DEPTH,
-	XMPP_REFUSED_DTD, XMPP_REFUSED_FROM, XMPP_REFUSED_TO, XMPP_REWRITTEN,
+	XMPP_STANZAS_IN,
+	XMPP_STANZAS_OUT,
+	XMPP_BYTES_IN,
+	XMPP_BYTES_OUT,
+	XMPP_STREAMS,
+	XMPP_REFUSED_XML,
+	XMPP_REFUSED_NAMESPACE,
+	XMPP_REFUSED_SIZE,
+	XMPP_REFUSED_DEPTH,
+	XMPP_REFUSED_DTD,
+	XMPP_REFUSED_FROM,
+	XMPP_REFUSED_TO,
+	XMPP_REWRITTEN,
 	XMPP_METRICS
 };
 extern struct metric xmpp_metrics[XMPP_METRICS];
 
 /* Starts to serve; the config is borrowed for the call. */
 struct edge *xmpp_edge_new(struct loop *loop, const struct xmpp_edge_options *options,
-			   const struct config *config, const struct config_installation *installation);
+			   const struct config *config,
+			   const struct config_installation *installation);
 /* A new snapshot: streams of new domains begin, those of domains that are gone end, a changed
  * host, port or secret reconnects. */
 void xmpp_edge_configure(struct edge *edge, const struct config *config,
@@ -39,5 +51,6 @@ void xmpp_edge_configure(struct edge *edge, const struct config *config,
 void xmpp_edge_drain(struct edge *edge);
 bool xmpp_edge_is_idle(const struct edge *edge); /* nothing sent waits for its barrier */
 void xmpp_edge_free(struct edge *edge);
-/* One status_row for each stream; returns how many were written. The texts are valid for this turn. */
+/* One status_row for each stream; returns how many were written. The texts are valid for this turn.
+ */
 size_t xmpp_edge_status(const struct edge *edge, struct status_row *rows, size_t max);
