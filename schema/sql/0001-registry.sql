@@ -306,7 +306,7 @@ DECLARE
 	owner text;
 BEGIN
 	SELECT r.site INTO owner FROM changed r
-		WHERE r.site IS DISTINCT FROM hedgerow.local_site() LIMIT 1;
+		WHERE r.site IS DISTINCT FROM (SELECT hedgerow.local_site()) LIMIT 1;
 	IF FOUND AND NOT (TG_OP = 'DELETE' AND hedgerow.is_forgetting(owner, TG_RELID)) THEN
 		PERFORM hedgerow.refuse_owner(TG_TABLE_NAME, owner);
 	END IF;
