@@ -67,8 +67,8 @@ static int on_connected(LDAP *ld, Sockbuf *socket, LDAPURLDesc *url, struct sock
 	(void)url;
 	(void)address;
 	ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_MAX_INCOMING, &most);
-	/* A directory sends each entry in a TLS record of its own, which GnuTLS reads in two pieces:
-	 * reading ahead makes one call of a hundred. */
+	/* A directory sends each entry in a TLS record of its own, which GnuTLS reads in two
+	 * pieces: reading ahead makes one call of a hundred. */
 	return ber_sockbuf_add_io(socket, &layer_io, LEVEL, patience) != 0 ||
 	       ber_sockbuf_add_io(socket, &ber_sockbuf_io_readahead, LEVEL + 1, NULL) != 0;
 }
