@@ -65,7 +65,18 @@ class Slapd:
         (at / "raw.schema").write_text(
             "attributetype ( 1.3.6.1.4.1.32473.9.1 NAME 'rawValue' EQUALITY octetStringMatch"
             " SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )\n"
-            "objectclass ( 1.3.6.1.4.1.32473.9.2 NAME 'rawPerson' SUP top AUXILIARY MAY rawValue )\n")
+            "objectclass ( 1.3.6.1.4.1.32473.9.2 NAME 'rawPerson' SUP top AUXILIARY MAY rawValue )\n"
+            # what the adapter asks of Active Directory
+            "attributetype ( 1.3.6.1.4.1.32473.9.3 NAME 'objectGUID' EQUALITY octetStringMatch"
+            " SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE )\n"
+            "attributetype ( 1.3.6.1.4.1.32473.9.4 NAME 'sAMAccountName' EQUALITY caseIgnoreMatch"
+            " SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )\n"
+            "attributetype ( 1.3.6.1.4.1.32473.9.5 NAME 'userAccountControl' EQUALITY integerMatch"
+            " SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )\n"
+            "attributetype ( 1.3.6.1.4.1.32473.9.6 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch"
+            " SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )\n"
+            "objectclass ( 1.3.6.1.4.1.32473.9.7 NAME 'adUser' SUP top STRUCTURAL MUST cn"
+            " MAY ( objectGUID $ sAMAccountName $ userAccountControl $ proxyAddresses $ mail $ displayName ) )\n")
         (at / "slapd.conf").write_text(f"""
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -144,6 +155,13 @@ access to * by dn.exact="cn=sync,{BASE}" read by * none
         values = {name: [v if isinstance(v, bytes) else v.encode() for v in many]
                   for name, many in self.person(uid, **more).items() if many}
         self.connection.add_s(self.dn(uid), ldap.modlist.addModlist(values))
+
+    def add_user(self, name, guid, **more):
+        """An entry as Active Directory has them."""
+        values = {"objectClass": [b"adUser"], "cn": [name.encode()], "sAMAccountName": [name.encode()],
+                  "userAccountControl": [b"512"], **({"objectGUID": [guid]} if guid else {}),
+                  **{key: [v.encode() for v in many] for key, many in more.items()}}
+        self.connection.add_s(f"cn={name},{BASE}", ldap.modlist.addModlist(values))
 
     def replace(self, uid, attribute, *values):
         self.connection.modify_s(self.dn(uid), [

@@ -3,6 +3,7 @@
 import random
 import subprocess
 
+import ldap
 import pytest
 
 from directorykit import BASE, BUILD, Daemon, Forest, make_authority, free_port
@@ -292,6 +293,41 @@ def test_a_killed_daemon_leaves_no_half_state(forest):
         run_of(forest, refused=0, removed=0, added=0)
         assert f'"Turn {turn}"' in forest.registry.people()["ada.u119@example.com"]
     assert forest.registry.running() == 0
+
+
+def test_active_directory_is_read_by_its_own_attributes(forest):
+    """Against slapd with the attributes of Active Directory: the anchor is binary there."""
+    slapd, registry = forest.slapd, forest.registry
+    registry.sql("SELECT hedgerow.add_forest('contoso', 'activedirectory', %s, bind_dn => %s,"
+                 " bind_secret => 'globex.password', base_dn => %s, ca => 'globex.ca',"
+                 " filter => '(objectClass=adUser)', sync_interval => '1 second')",
+                 [forest.url()], f"cn=sync,{BASE}", BASE)
+    registry.sql("SELECT hedgerow.add_domain('contoso.example', 'contoso')")
+    registry.sql("SELECT hedgerow.add_installation('im-c', 'contoso', 'openfire', 'im.c.example',"
+                 " '127.0.0.1', 5347, 'im-c.secret')")
+    people = ("SELECT anchor, address, native, name, enabled FROM hedgerow.person"
+              " WHERE forest = 'contoso' AND state = 'active' ORDER BY address")
+    ada = bytes.fromhex("ff19966f868b11d0b42d00c04fc964ff")
+    try:
+        slapd.add_user("ada", ada, mail=["Ada@contoso.example"], displayName=["Ada A"],
+                       proxyAddresses=["SMTP:ada@contoso.example", "smtp:countess@contoso.example", "sip:ada@x"])
+        slapd.add_user("otto", bytes(range(16)), proxyAddresses=["smtp:o@contoso.example", "SMTP:otto@contoso.example"])
+        slapd.add_user("hidden", None, mail=["hidden@contoso.example"])
+        wait_until(lambda: registry.sql(people) == [
+            ("6f9619ff-8b86-d011-b42d-00c04fc964ff", "ada@contoso.example", "ada@im.c.example", "Ada A", True),
+            ("03020100-0504-0706-0809-0a0b0c0d0e0f", "otto@contoso.example", "otto@im.c.example", "otto", True)],
+            "both people")
+        assert registry.sql("SELECT address FROM hedgerow.alias WHERE forest = 'contoso' ORDER BY 1") == [
+            ("countess@contoso.example",), ("o@contoso.example",)]
+        assert registry.sql("SELECT anchor, reason FROM hedgerow.sync_refusals WHERE forest = 'contoso'") == [
+            (f"dn:cn=hidden,{BASE}", "the entry shows none; may the bind account read it?")]
+        slapd.connection.modify_s(f"cn=ada,{BASE}", [(ldap.MOD_REPLACE, "userAccountControl", [b"514"])])
+        slapd.connection.rename_s(f"cn=ada,{BASE}", "cn=lovelace")
+        wait_until(lambda: registry.sql(people)[0][0::4] == ("6f9619ff-8b86-d011-b42d-00c04fc964ff", False),
+                   "the disabled person")
+    finally:
+        registry.sql("SELECT hedgerow.remove_installation('im-c', force => true)")
+        registry.sql("SELECT hedgerow.remove_forest('contoso', force => true)")
 
 
 def test_memory_stays_small(forest):
