@@ -249,14 +249,15 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 	SELECT f.forest,
-		CASE WHEN s.forest IS NULL OR s.wants_full OR s.wants_dry_run THEN 0
-		WHEN EXISTS (SELECT FROM sync_run r
-			WHERE r.site = f.site AND r.forest = f.forest AND r.state = 'running')
-			AND NOT sync_is_leased(f.forest) THEN 0
+		CASE WHEN s.forest IS NULL OR s.wants_full OR s.wants_dry_run OR dead.kind IS NOT NULL THEN 0
 		ELSE greatest(0, ceil(extract(epoch FROM s.next_run - now()) * 1000))::bigint END,
-		coalesce(s.wants_dry_run AND NOT s.wants_full, false)
+		coalesce(NOT s.wants_full AND dead.kind IS DISTINCT FROM 'full'
+			AND (s.wants_dry_run OR dead.kind = 'dry-run'), false)
 	FROM forest f
 	LEFT JOIN sync_state s ON s.site = f.site AND s.forest = f.forest
+	LEFT JOIN LATERAL (SELECT r.kind FROM sync_run r
+		WHERE r.site = f.site AND r.forest = f.forest AND r.state = 'running'
+		AND NOT sync_is_leased(f.forest) ORDER BY r.id DESC LIMIT 1) dead ON true
 	WHERE f.site = local_site()
 	ORDER BY 1
 $$;
