@@ -125,7 +125,7 @@ async def chat(accounts, sender, to, text):
         print(f"\n  {to} has no account of the lab, and no error came back: it was taken")
         return True
     if not delivered:
-        print("\n  neither a message nor an error came")
+        print(f"\n  nothing came within {ANSWER_SECONDS} s: it waits for its way there; see ops/lab status")
     return delivered and clients[-1].answers > 0
 
 
