@@ -881,7 +881,7 @@ CREATE TRIGGER c_audit AFTER UPDATE ON hedgerow.setting
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.site, hedgerow.site_key, hedgerow.link, hedgerow.forest,
 	hedgerow.mapping, hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.local_site
 	TO hedgerow_operator;
-GRANT SELECT, DELETE ON hedgerow.person, hedgerow.alias TO hedgerow_operator; -- remove_forest
+GRANT SELECT ON hedgerow.person, hedgerow.alias TO hedgerow_operator;
 GRANT SELECT ON hedgerow.setting, hedgerow.change_log TO hedgerow_operator;
 GRANT UPDATE (value) ON hedgerow.setting TO hedgerow_operator;
 

@@ -175,9 +175,9 @@ EXCEPTION WHEN unique_violation THEN
 	PERFORM hedgerow.refuse_second('forest', add_forest.forest, 'forest');
 END $$;
 
--- With `force`, its people, grants and rules go with it.
+-- With `force`, its people, grants and rules go with it: people are nobody's to remove by hand.
 CREATE FUNCTION hedgerow.remove_forest(forest text, force boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	here text := hedgerow.local_site();

@@ -38,8 +38,11 @@ SELECT throws_ok($$ DELETE FROM hedgerow.journal $$, '42501', NULL, 'never delet
 SELECT throws_ok($$ SELECT hedgerow.journal_add_part(9) $$, '42501', NULL, 'nor makes tables but through maintenance');
 SELECT throws_ok($$ SELECT hedgerow.forget_site('boston') $$, '42501', NULL, 'nor forgets sites');
 SELECT throws_ok($$ CREATE TABLE hedgerow.x (y int) $$, '42501', NULL, 'nor makes its own');
+SELECT throws_ok($$ SELECT hedgerow.remove_forest('contoso', force => true) $$, '42501', NULL, 'nor removes forests');
 RESET ROLE;
 
+INSERT INTO hedgerow.person (site, forest, anchor, address) VALUES ('amsterdam', 'x', '1', 'x@example.com');
+INSERT INTO hedgerow.alias VALUES ('amsterdam', 'x', '1', 'y@example.com');
 SET ROLE hedgerow_operator;
 SELECT lives_ok($$ SELECT hedgerow.add_rule('r', 'allow') $$, 'an operator adds a rule');
 SELECT lives_ok($$ SELECT hedgerow.change('rule', 'r', '{"action": "deny"}') $$, 'changes it');
@@ -47,7 +50,10 @@ SELECT lives_ok($$ SELECT hedgerow.undo_change((SELECT max(id) FROM hedgerow.cha
 SELECT lives_ok($$ SELECT hedgerow.remove_rule('r') $$, 'removes it');
 SELECT lives_ok($$ SELECT hedgerow.add_forest('x', 'activedirectory', '{ldaps://h}', 'cn=x', 's', 'dc=x') $$, 'adds a forest');
 SELECT lives_ok($$ SELECT hedgerow.forest_sync('x') $$, 'asks for a run');
+SELECT throws_ok($$ SELECT hedgerow.remove_forest('x') $$, 'HR100', 'forest "x" is in use: 1 people come from it', 'is told what is in use');
 SELECT lives_ok($$ SELECT hedgerow.remove_forest('x', force => true) $$, 'removes it');
+SELECT is((SELECT count(*) FROM hedgerow.person) + (SELECT count(*) FROM hedgerow.alias), 0::bigint, 'with its people');
+SELECT throws_ok($$ SELECT hedgerow.remove_forest('fabrikam', force => true) $$, 'HR100', 'forest "fabrikam" is not one of this site', 'of this site only');
 SELECT lives_ok($$ SELECT hedgerow.set_setting('journal_retain', '2 hours') $$, 'changes a setting');
 SELECT lives_ok($$ SELECT * FROM hedgerow.find_user('ada') $$, 'finds people');
 SELECT lives_ok($$ SELECT hedgerow.retry_dead_letter(1) $$, 'retries');
@@ -57,6 +63,8 @@ SELECT throws_ok($$ SELECT envelope FROM hedgerow.dead_letter $$, '42501', NULL,
 SELECT throws_ok($$ DELETE FROM hedgerow.change_log $$, '42501', NULL, 'does not rewrite the record');
 SELECT throws_ok($$ INSERT INTO hedgerow.change_log (relation) VALUES ('x') $$, '42501', NULL, 'in no way');
 SELECT throws_ok($$ UPDATE hedgerow.person SET address = 'x@example.com' $$, '42501', NULL, 'does not make people');
+SELECT throws_ok($$ DELETE FROM hedgerow.person $$, '42501', NULL, 'nor removes them');
+SELECT throws_ok($$ DELETE FROM hedgerow.alias $$, '42501', NULL, 'nor their aliases');
 SELECT throws_ok($$ SELECT hedgerow.forget_site('amsterdam') $$, '42501', NULL, 'asks before forgetting');
 SELECT throws_ok($$ UPDATE hedgerow.queue SET acked = head $$, '42501', NULL, 'leaves queues alone');
 RESET ROLE;
@@ -69,11 +77,13 @@ SELECT lives_ok($$ SELECT (SELECT count(*) FROM hedgerow.sites), (SELECT count(*
 SELECT lives_ok($$ SELECT * FROM hedgerow.find_user('ada') $$, 'finds people');
 SELECT throws_ok($$ SELECT * FROM hedgerow.site $$, '42501', NULL, 'views only');
 SELECT throws_ok($$ SELECT hedgerow.add_rule('r', 'allow') $$, '42501', NULL, 'changes nothing');
+SELECT throws_ok($$ SELECT hedgerow.remove_forest('contoso', force => true) $$, '42501', NULL, 'removes no forest');
 RESET ROLE;
 
 SET ROLE hedgerow_directory;
 SELECT lives_ok($$ INSERT INTO hedgerow.person (site, forest, anchor, address) VALUES ('amsterdam', 'contoso', '1', 'a@example.com') $$, 'the directory writes people');
 SELECT throws_ok($$ UPDATE hedgerow.forest SET title = 'x' $$, '42501', NULL, 'not configuration');
+SELECT throws_ok($$ SELECT hedgerow.remove_forest('contoso', force => true) $$, '42501', NULL, 'nor removes its forest');
 SELECT throws_ok($$ SELECT * FROM hedgerow.journal $$, '42501', NULL, 'reads no messages');
 SELECT throws_ok($$ SELECT hedgerow.journal_lease('node:n1') $$, '42501', NULL, 'is no gateway');
 RESET ROLE;
