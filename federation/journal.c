@@ -28,6 +28,8 @@ struct journal_target {
 	loop_fn *ready;	     /* while consumed */
 	void *arg;
 	int64_t acked;		 /* as committed */
+	int64_t skipped;	 /* given up to here by an entry, committed or not */
+	int64_t skips;		 /* given up by the batch being built; 0: nothing */
 	size_t batch_at;	 /* index into the batch being built, + 1 */
 	struct reading *reading; /* the answer being waited for, or NULL */
 	bool opening, due;
@@ -59,7 +61,7 @@ struct journal {
 	struct journal_origin_in *origins_in;
 	size_t queue_count, row_count, origin_in_count, batch_size;
 	struct map *by_name, *origins;
-	struct timer *again, *ack_timer;
+	struct timer *again, *ack_timer, *open_timer;
 	msec ack_due; /* when acknowledgements alone are committed; 0: none wait */
 };
 
@@ -122,6 +124,12 @@ static void mark_ready(struct journal_target *target)
 	target->due = target->ready != NULL;
 }
 
+/* Refused for now on a connection that lives (a full disk, a lock): journal_up will not come. */
+static void open_again(struct journal *journal)
+{
+	timer_set(journal->open_timer, loop_now(journal->loop) + msec_jitter(AGAIN_MS));
+}
+
 struct reading {
 	struct journal_target *target;
 	unsigned consumed;
@@ -157,8 +165,10 @@ static void took_row(void *arg, enum hr_status status, int64_t seq, struct slice
 	}
 	if (current)
 		queue_load_end(target->queue);
+	if (status != HR_OK)
+		open_again(target->journal);
 	if (!target->queue || status != HR_OK)
-		return; /* journal_up begins again */
+		return;
 	mark_ready(target);
 	load_more(target);
 }
@@ -186,13 +196,17 @@ static void opened(void *arg, enum hr_status status, const struct journal_queue_
 	target->opening = false;
 	if (status == HR_FAIL)
 		fatal(target->journal, err);
-	if (status != HR_OK)
-		return; /* journal_up opens it again */
+	if (status != HR_OK) {
+		open_again(target->journal);
+		return;
+	}
 	target->id = state->id;
 	free(target->incarnation);
 	target->incarnation = mem_dup(state->incarnation.data, state->incarnation.len);
 	if (target->ready && !target->queue) {
-		target->queue = queue_new(state->head, state->acked);
+		target->queue =
+			queue_new(state->head,
+				  state->acked > target->skipped ? state->acked : target->skipped);
 		target->acked = state->acked;
 		mark_ready(target);
 	} else if (target->queue) {
@@ -208,6 +222,22 @@ static void open_queue(struct journal_target *target)
 		return;
 	target->opening = true;
 	journal_open_queue(target->journal->pg, slice_str(target->name), opened, target);
+}
+
+/* Every queue is opened again, which also tells how far it has grown. */
+static void open_all(void *arg)
+{
+	struct journal *journal = arg;
+	struct journal_target *target;
+
+	for (size_t at = 0; (target = journal_next_target(journal, &at));)
+		if (!target->id || target->queue)
+			open_queue(target);
+}
+
+void journal_look(struct journal *journal)
+{
+	open_all(journal);
 }
 
 struct journal_target *journal_target(struct journal *journal, const char *name)
@@ -329,8 +359,11 @@ void journal_put(struct journal *journal, const struct journal_entry *entry)
 		envelope_ref(entry->envelope);
 	if (entry->origin) /* the caller's text may go; ours stays */
 		kept->origin = origin_find(journal, entry->origin)->site;
-	if (entry->skip && entry->skip->queue)
-		queue_skip(entry->skip->queue, entry->skip_seq);
+	if (entry->skip) {
+		entry->skip->skipped = entry->skip_seq;
+		if (entry->skip->queue)
+			queue_skip(entry->skip->queue, entry->skip_seq);
+	}
 	journal->waiting_bytes += entry_bytes(entry);
 	journal->waiting_skips += entry->skip != NULL;
 	update_flow(journal);
@@ -419,9 +452,16 @@ static void choose_queues(struct journal *journal)
 	struct journal_target *target;
 
 	journal->queue_count = 0;
-	for (size_t i = 0; i < journal->flight_count; i++)
-		if (journal->flight[i].target)
-			add_target(journal, journal->flight[i].target);
+	for (size_t i = 0; i < journal->flight_count; i++) {
+		const struct journal_entry *entry = &journal->flight[i];
+
+		if (entry->target)
+			add_target(journal, entry->target);
+		if (entry->skip) {
+			add_target(journal, entry->skip);
+			entry->skip->skips = entry->skip_seq;
+		}
+	}
 	for (size_t at = 0; (target = journal_next_target(journal, &at));)
 		if (target->queue && queue_acked(target->queue) > target->acked)
 			add_target(journal, target);
@@ -434,9 +474,11 @@ static void choose_queues(struct journal *journal)
 		int64_t limit = ack_limit(journal, target);
 
 		acked = acked < limit ? acked : limit;
+		acked = acked > target->skips ? acked : target->skips;
+		target->skips = 0;
 		journal->queues[i] = (struct journal_queue_in){
 			.id = target->id,
-			.acked = target->queue && acked > target->acked ? acked : -1,
+			.acked = acked > target->acked ? acked : -1,
 			.wake = target->queue == NULL,
 		};
 	}
@@ -706,6 +748,7 @@ void journal_up(struct journal *journal)
 void journal_down(struct journal *journal)
 {
 	timer_set(journal->again, 0);
+	timer_set(journal->open_timer, 0);
 	journal->state = AWAY;
 	journal->joined = false;
 	update_flow(journal);
@@ -727,6 +770,7 @@ struct journal *journal_new(struct loop *loop, struct pg *pg, const char *node,
 	journal->origins = map_new();
 	journal->again = timer_new(loop, try_again, journal);
 	journal->ack_timer = timer_new(loop, flush, journal);
+	journal->open_timer = timer_new(loop, open_all, journal);
 	return journal;
 }
 
@@ -764,6 +808,7 @@ void journal_free(struct journal *journal)
 	map_free(journal->origins);
 	timer_free(journal->again);
 	timer_free(journal->ack_timer);
+	timer_free(journal->open_timer);
 	free(journal->waiting);
 	free(journal->flight);
 	free(journal->queues);

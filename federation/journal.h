@@ -43,6 +43,8 @@ void journal_free(struct journal *journal);
 DEFINE_SCOPED(journal)
 void journal_up(struct journal *journal); /* forwarded from pg_events */
 void journal_down(struct journal *journal);
+/* Wake-ups may have been missed (the LISTEN connection was away): looks at every queue. */
+void journal_look(struct journal *journal);
 void journal_woken(struct journal *journal, const char *payload); /* channel hedgerow_queue */
 
 /* The queue of that name, opened in the background; one object per name, owned by the journal. */

@@ -61,7 +61,7 @@ struct journal_target *dispatch_target(const struct dispatch *dispatch, const st
 	return NULL;
 }
 
-/* A reply goes back whatever the rules say of the way it came. */
+/* A reply goes back where rules allow what it replies to. */
 static bool is_answer(const struct envelope *envelope)
 {
 	return envelope_is_error(envelope) ||
@@ -95,14 +95,21 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 	struct route route = route_find(registry_routes(dispatch->registry), people->to,
 					address_text_domain(envelope->f.to));
 
-	if (route.kind == ROUTE_BOUNCE || is_answer(envelope))
+	if (route.kind == ROUTE_BOUNCE || (is_answer(envelope) && !people->from))
 		return route;
 	if (!people->from)
 		return dispatch_bounce(BOUNCE_NOT_ALLOWED, "the sender is not in the registry");
 
-	struct policy_answer answer = policy_ask(
-		config, &(struct policy_question){
-				.from = people->from, .to = people->to, .kind = envelope->f.kind });
+	struct policy_question question = { .from = people->from,
+					    .to = people->to,
+					    .kind = envelope->f.kind };
+	struct policy_answer answer = policy_ask(config, &question);
+
+	if (!answer.allow && is_answer(envelope)) { /* to what was allowed */
+		question.from = people->to;
+		question.to = people->from;
+		answer = policy_ask(config, &question);
+	}
 	if (answer.allow)
 		return route;
 	metric_add(&dispatch_metrics[DISPATCH_REFUSED_RULE], 1);

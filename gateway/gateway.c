@@ -369,7 +369,10 @@ static void journal_pg_down(void *ctx, const struct hr_err *err)
 
 static void side_pg_up(void *ctx)
 {
-	registry_up(((struct gateway *)ctx)->registry);
+	struct gateway *gateway = ctx;
+
+	registry_up(gateway->registry);
+	journal_look(gateway->journal);
 }
 
 static void side_pg_down(void *ctx, const struct hr_err *err)
@@ -459,6 +462,8 @@ static void report_status(void *arg)
 	struct metric metrics[XMPP_METRICS + DISPATCH_METRICS + JOURNAL_METRICS + LINK_METRICS];
 
 	timer_set(gateway->status_timer, loop_now(gateway->loop) + STATUS_MS);
+	if (gateway->site)
+		neighbours_go_on(gateway->neighbours); /* what failed is asked again */
 	if (gateway->reporting || !gateway->ready || !pg_is_up(gateway->side_pg))
 		return;
 

@@ -6,7 +6,10 @@
 #include "federation/address.h"
 #include "schema/journal.h"
 
-enum { DIRECT_MAX = 4096 }; /* presences and queries of one site that may wait for a look-up */
+enum {
+	DIRECT_MAX = 4096, /* presences and queries of one site that may wait for a look-up */
+	DIRECT_BYTES_MAX = 16 * 1024 * 1024,
+};
 
 struct item {
 	struct item *next;
@@ -16,7 +19,7 @@ struct item {
 
 struct inbox {
 	struct item *first, **last;
-	size_t count;
+	size_t count, bytes;
 };
 
 struct neighbour {
@@ -26,10 +29,10 @@ struct neighbour {
 	struct inbox inbox; /* from its journal */
 	struct inbox direct;
 	struct journal_target *target;
-	int64_t taken, committed; /* seqs of what it sends from `incarnation` */
-	char *incarnation;	  /* counted in; NULL: none yet */
-	char *greeting;		  /* the incarnation of a HELLO not answered yet, or NULL */
-	bool asking;		  /* for the resume position */
+	int64_t taken, put, committed; /* seqs: taken in, given to the journal, committed */
+	char *incarnation;	       /* counted in; NULL: none yet */
+	char *greeting;		       /* the incarnation of a HELLO not answered yet, or NULL */
+	bool asking;		       /* for the resume position */
 };
 
 struct neighbours {
@@ -44,6 +47,7 @@ static void inbox_add(struct inbox *inbox, struct item *item)
 	*inbox->last = item;
 	inbox->last = &item->next;
 	inbox->count++;
+	inbox->bytes += item->envelope->packed.len;
 }
 
 static void inbox_drop(struct inbox *inbox)
@@ -52,6 +56,7 @@ static void inbox_drop(struct inbox *inbox)
 
 	inbox->first = item->next;
 	inbox->count--;
+	inbox->bytes -= item->envelope->packed.len;
 	envelope_free(item->envelope);
 	free(item);
 }
@@ -85,7 +90,8 @@ static void answer_direct(struct neighbour *neighbour, const struct envelope *en
 /* --- from a link ----------------------------------------------------------------------------- */
 
 /* A site may speak for the people whom the registry homes there, directly or as the next hop on
- * our way to them. An error may also come in the name of an address that nobody has. */
+ * our way to them. An error comes in the name of the recipient, who may have moved or never been.
+ */
 static bool may_speak(const struct neighbour *neighbour, const struct envelope *envelope,
 		      const struct person *from)
 {
@@ -94,8 +100,10 @@ static bool may_speak(const struct neighbour *neighbour, const struct envelope *
 
 	if (f->hop_count == 0 || !slice_is(f->hops[f->hop_count - 1], neighbour->site))
 		return false;
+	if (envelope_is_error(envelope)) /* from whoever had to give it up on its way */
+		return true;
 	if (!from)
-		return envelope_is_error(envelope);
+		return false;
 	if (!slice_is(f->hops[0], from->site))
 		return false;
 	const char *next = route_next_site(routes, from->site);
@@ -108,6 +116,7 @@ static bool may_speak(const struct neighbour *neighbour, const struct envelope *
 static void put_item(struct neighbour *neighbour, const struct item *item,
 		     struct journal_target *target, struct envelope *envelope)
 {
+	neighbour->put = item->seq;
 	journal_put(neighbour->dispatch->journal, &(struct journal_entry){
 							  .target = target,
 							  .envelope = target ? envelope : NULL,
@@ -224,7 +233,7 @@ void neighbours_direct(struct neighbours *neighbours, struct link *link, struct 
 	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
 
 	if (neighbour && neighbour->held && neighbour->direct.count < DIRECT_MAX &&
-	    envelope->f.kind != ENVELOPE_MESSAGE) {
+	    neighbour->direct.bytes < DIRECT_BYTES_MAX && envelope->f.kind != ENVELOPE_MESSAGE) {
 		bring(neighbour, &neighbour->direct, 0, envelope);
 		return;
 	}
@@ -249,7 +258,7 @@ static void got_position(void *arg, enum hr_status status, int64_t position,
 		log_warn("link.position_unknown", LOG_STR("site", neighbour->site), LOG_ERR(err));
 		return;
 	}
-	neighbour->taken = neighbour->committed = position;
+	neighbour->taken = neighbour->put = neighbour->committed = position;
 	journal_origin(neighbour->dispatch->journal, neighbour->site, position);
 	answer_hello(neighbour);
 }
@@ -361,7 +370,8 @@ static void let_go(struct neighbour *neighbour)
 		inbox_drop(&neighbour->inbox);
 	while (neighbour->direct.first)
 		inbox_drop(&neighbour->direct);
-	neighbour->taken = neighbour->committed = 0;
+	neighbour->taken =
+		neighbour->put; /* the rest is forgotten: it comes again, to whom it may */
 	free(give(neighbour->incarnation));
 	free(give(neighbour->greeting));
 }
