@@ -124,7 +124,8 @@ static void drain(void *arg)
 	for (int i = 0; i < MESSAGES_A_TURN; i++)
 		if (!socket->data || !receive_message(socket))
 			return;
-	link_poll_again(socket->data_poll);
+	if (socket->data)
+		link_poll_again(socket->data_poll);
 }
 
 /* What the monitor says and what it means; other events mean nothing to us. */

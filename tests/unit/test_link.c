@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "federation/frame.h"
+#include "federation/link_socket.h"
 #include "federation/session.h"
 
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <zmq.h>
 
 enum { DEADLINE_MS = 30 * 1000, LOOK_MS = 5 };
@@ -639,6 +641,58 @@ static void a_peer_that_falls_silent_is_down_after_three_heartbeats(void **state
 	stranger_free(stranger);
 }
 
+/* --- the socket alone --- */
+
+enum { A_TURN = 256, ARRIVE_US = 200 * 1000 }; /* messages that are taken in one turn */
+
+static struct link_socket *listener;
+static int received;
+
+static void free_at_the_last(void *ctx, const struct link_message *message)
+{
+	(void)ctx, (void)message;
+	if (++received == A_TURN)
+		link_socket_free(give(listener));
+}
+
+static void refused(void *ctx, enum link_socket_change change, const char *why)
+{
+	(void)ctx, (void)change;
+	fail_msg("%s", why);
+}
+
+static bool is_freed(void)
+{
+	return !listener;
+}
+
+static void a_socket_may_go_in_the_last_message_of_a_turn(void **state)
+{
+	static const struct link_socket_events freeing = { free_at_the_last, refused };
+	void *context = zmq_ctx_new();
+	struct hr_err err;
+
+	(void)state;
+	received = 0;
+	assert_int_equal(link_socket_new(loop,
+					 &(struct link_socket_options){
+						 .context = context,
+						 .endpoint = "tcp://127.0.0.1:*",
+						 .secret_key = b.secret_key,
+						 .patience = DEADLINE_MS,
+					 },
+					 &freeing, NULL, &listener, &err),
+			 HR_OK);
+	snprintf(b.endpoint, sizeof b.endpoint, "%s", link_socket_endpoint(listener));
+	struct stranger stranger = stranger_new(a.secret_key);
+	for (int i = 0; i < A_TURN; i++)
+		zmq_send(stranger.socket, "x", 1, 0);
+	usleep(ARRIVE_US); /* all of them are there when the loop begins */
+	run_until(is_freed);
+	stranger_free(stranger);
+	zmq_ctx_term(context);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, end)
 
 int main(void)
@@ -656,6 +710,7 @@ int main(void)
 		TEST(carries_presence_while_messages_are_held_back),
 		TEST(refuses_loudly_when_its_queue_is_an_older_copy),
 		TEST(answers_bad_frames_and_goes_on),
+		TEST(a_socket_may_go_in_the_last_message_of_a_turn),
 		TEST(a_client_without_curve_is_refused_and_counted),
 		TEST(a_peer_that_falls_silent_is_down_after_three_heartbeats),
 	};
