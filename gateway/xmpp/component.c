@@ -334,6 +334,8 @@ static void pass_barriers(struct component *component, uint64_t number)
 	component->first += passed;
 	memmove(component->barriers, component->barriers + passed,
 		component->barrier_count * sizeof *component->barriers);
+	if (component->barrier_count > 0) /* slow is not dead */
+		component->barriers[0].deadline = component->now + component->barrier_timeout;
 	arm(component, up_deadline(component));
 	if (seq > 0)
 		component->ops->accepted(component->ctx, seq);

@@ -41,7 +41,7 @@ struct component_options {
 	const char *domain, *native_domain; /* copied */
 	const char *name;		    /* for the log: "installation/domain"; copied */
 	msec retry_max;			    /* 0: 30 s */
-	msec barrier_timeout;		    /* 0: 30 s */
+	msec barrier_timeout;		    /* since the one before was answered; 0: 30 s */
 };
 
 struct component *component_new(const struct component_options *options,

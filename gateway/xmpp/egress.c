@@ -13,6 +13,7 @@ struct egress {
 	void *ctx;
 	struct buf out;
 	int64_t guarded;       /* the highest seq that a barrier has been sent for */
+	size_t unguarded;      /* bytes handed over after that */
 	int64_t suspect;       /* the first seq not acknowledged when the stream broke; 0: none */
 	int deaths;	       /* how often it broke there */
 	char *reason;	       /* owned; of the last death */
@@ -46,11 +47,23 @@ static void flush(struct egress *egress)
 	buf_clear(&egress->out);
 }
 
+/* So much is past the last barrier that the next must come first. */
+static bool is_due(const struct egress *egress, const struct queue *queue)
+{
+	int64_t covered = queue_acked(queue);
+
+	if (egress->guarded > covered)
+		covered = egress->guarded;
+	int64_t messages = queue_sent(queue) - covered;
+	return messages >= EGRESS_STEP_MESSAGES ||
+	       (messages > 0 && egress->unguarded >= EGRESS_STEP_BYTES);
+}
+
 static bool is_full(const struct egress *egress, const struct queue *queue)
 {
 	bool is_careful = queue_acked(queue) < egress->careful_until;
 
-	return queue_sent(queue) - queue_acked(queue) >= (is_careful ? 1 : EGRESS_MESSAGES_MAX) ||
+	return (is_careful && queue_sent(queue) > queue_acked(queue)) || is_due(egress, queue) ||
 	       egress->ops->waiting(egress->ctx) + egress->out.len > EGRESS_WAITING_MAX;
 }
 
@@ -80,7 +93,10 @@ static bool divert(struct egress *egress, const struct queue *queue, int64_t seq
 static void hand_over(struct egress *egress, struct queue *queue, const struct envelope *envelope,
 		      const char *native)
 {
+	size_t len = egress->out.len;
+
 	stanza_write_envelope(&egress->out, envelope, native);
+	egress->unguarded += egress->out.len - len;
 	queue_take(queue);
 	if (egress->out.len >= FLUSH_BYTES)
 		flush(egress);
@@ -117,6 +133,7 @@ void egress_guard(struct egress *egress, const struct queue *queue)
 		return;
 	egress->ops->barrier(egress->ctx, sent);
 	egress->guarded = sent;
+	egress->unguarded = 0;
 }
 
 size_t egress_pump(struct egress *egress, struct queue *queue)
@@ -124,8 +141,14 @@ size_t egress_pump(struct egress *egress, struct queue *queue)
 	size_t count = 0;
 	enum hr_status status;
 
-	while ((status = next(egress, queue, true)) != HR_RETRY)
+	do {
+		if (is_due(egress, queue)) {
+			flush(egress);
+			egress_guard(egress, queue);
+		}
+		status = next(egress, queue, true);
 		count += status == HR_OK;
+	} while (status != HR_RETRY);
 	flush(egress);
 	egress_guard(egress, queue);
 	return count;
@@ -154,6 +177,7 @@ static void blame(struct egress *egress, const struct queue *queue, const char *
 void egress_down(struct egress *egress, struct queue *queue, const char *reason)
 {
 	egress->guarded = 0;
+	egress->unguarded = 0;
 	buf_clear(&egress->out);
 	if (reason && queue_sent(queue) > queue_acked(queue))
 		blame(egress, queue, reason);

@@ -12,9 +12,12 @@
 #include "federation/queue.h"
 
 enum {
-	EGRESS_MESSAGES_MAX = 4096,	      /* handed over and not acknowledged */
 	EGRESS_WAITING_MAX = 4 * 1024 * 1024, /* bytes that the kernel has not taken */
 	EGRESS_BARRIERS_MAX = 4,	      /* under way at once; a later one covers more */
+	/* Past either, a barrier, and nothing more before it: the server shows its progress in
+	 * steps that a slow one manages in time. */
+	EGRESS_STEP_MESSAGES = 512,
+	EGRESS_STEP_BYTES = 256 * 1024,
 	EGRESS_DEATHS_MAX = 3
 };
 

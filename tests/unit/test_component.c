@@ -238,7 +238,7 @@ static void acknowledges_what_a_barrier_proves(void **state)
 	begin(&scene);
 	STEPS(GO_UP, { 100, BARRIER, NULL, 7, PING(1), "up", 5100 },
 	      { 200, BARRIER, NULL, 9, PING(2), "up", 5100 },
-	      { 300, BYTES, PONG(1), 0, "accepted 7;", "up", 5200 },
+	      { 300, BYTES, PONG(1), 0, "accepted 7;", "up", 5300 },
 	      /* an error answers too; a second answer is to nothing */
 	      { 400, BYTES,
 		"<iq from='im.a.example' type='error' id='hr-ping-2'><ping xmlns='urn:xmpp:ping'/>"
@@ -248,8 +248,8 @@ static void acknowledges_what_a_barrier_proves(void **state)
 	      { 500, BARRIER, NULL, 10, PING(3), "up", 5500 },
 	      { 500, BARRIER, NULL, 11, PING(4), "up", 5500 },
 	      { 500, BARRIER, NULL, 12, PING(5), "up", 5500 },
-	      { 600, BYTES, PONG(4), 0, "accepted 11;", "up", 5500 },
-	      { 600, BYTES, PONG(3), 0, "", "up", 5500 });
+	      { 600, BYTES, PONG(4), 0, "accepted 11;", "up", 5600 },
+	      { 600, BYTES, PONG(3), 0, "", "up", 5600 });
 	end(&scene);
 }
 
@@ -286,6 +286,21 @@ static void ends_a_stream_whose_barrier_is_not_answered(void **state)
 	      { 7700, BYTES, SERVER_HEAD "<handshake/>" PONG(1), 0, HANDSHAKE "read;up;", "up",
 		67700 },
 	      { 7800, BARRIER, NULL, 7, PING(2), "up", 12800 });
+	end(&scene);
+}
+
+static void gives_a_slow_server_time_for_each_barrier(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	STEPS(GO_UP, { 100, BARRIER, NULL, 7, PING(1), "up", 5100 },
+	      { 100, BARRIER, NULL, 8, PING(2), "up", 5100 },
+	      { 100, BARRIER, NULL, 9, PING(3), "up", 5100 },
+	      { 4000, BYTES, PONG(1), 0, "accepted 7;", "up", 9000 },
+	      { 8000, BYTES, PONG(2), 0, "accepted 8;", "up", 13000 },
+	      { 12000, BYTES, PONG(3), 0, "accepted 9;", "up", 72000 });
 	end(&scene);
 }
 
@@ -509,6 +524,7 @@ int main(void)
 		cmocka_unit_test(acknowledges_what_a_barrier_proves),
 		cmocka_unit_test(believes_only_the_server_about_barriers),
 		cmocka_unit_test(ends_a_stream_whose_barrier_is_not_answered),
+		cmocka_unit_test(gives_a_slow_server_time_for_each_barrier),
 		cmocka_unit_test(asks_a_quiet_server_whether_it_is_there),
 		cmocka_unit_test(waits_for_nothing_while_it_does_not_read),
 		cmocka_unit_test(reads_while_paused_until_it_is_up),

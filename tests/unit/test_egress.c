@@ -194,18 +194,47 @@ static void hands_over_again_what_was_not_acknowledged(void **state)
 	end(&scene);
 }
 
-static void stops_at_the_window_and_goes_on_behind_it(void **state)
+static void sets_a_barrier_at_each_step_and_stops_past_the_last(void **state)
 {
 	struct scene scene;
+	const int steps = EGRESS_BARRIERS_MAX + 1;
 
 	(void)state;
 	begin(&scene, "");
-	for (int i = 0; i < EGRESS_MESSAGES_MAX + 2; i++)
+	for (int i = 0; i < steps * EGRESS_STEP_MESSAGES + 2; i++)
 		append(&scene, "b@x.y", "ada@example.com");
-	assert_int_equal(egress_pump(scene.egress, scene.queue), EGRESS_MESSAGES_MAX);
+	assert_int_equal(egress_pump(scene.egress, scene.queue), steps * EGRESS_STEP_MESSAGES);
+	assert_non_null(strstr(buf_text(&scene.did), " 512 |512 513 "));
+	assert_non_null(strstr(buf_text(&scene.did), " 2048 |2048 2049 "));
+	assert_int_equal(scene.barriers, EGRESS_BARRIERS_MAX);
 	assert_int_equal(egress_pump(scene.egress, scene.queue), 0);
-	answer(&scene, 1);
-	pump(&scene, "4097 |4097 ");
+	answer(&scene, 512);
+	pump(&scene, "|2560 2561 2562 ");
+	answer(&scene, 1024);
+	pump(&scene, "|2562 ");
+	end(&scene);
+}
+
+static void counts_bytes_to_the_next_barrier_too(void **state)
+{
+	struct scene scene;
+	scoped_buf payload = BUF_INIT(0);
+
+	(void)state;
+	begin(&scene, "b");
+	for (int i = 0; i < EGRESS_STEP_BYTES; i++)
+		buf_add_char(&payload, ' ');
+	scoped(envelope) envelope = envelope_new(&(struct envelope_fields){
+		.kind = ENVELOPE_MESSAGE,
+		.stanza_id = slice_lit("2"),
+		.from = slice_lit("ada@example.com"),
+		.to = slice_lit("b@x.y"),
+		.payload = buf_slice(&payload),
+		.received = 1,
+	});
+	queue_committed(scene.queue, 2, envelope);
+	append(&scene, "b@x.y", "ada@example.com");
+	pump(&scene, "1 2 |2 3 |3 ");
 	end(&scene);
 }
 
@@ -332,7 +361,8 @@ int main(void)
 		cmocka_unit_test(hands_over_in_order_with_one_barrier_a_turn),
 		cmocka_unit_test(keeps_few_barriers_under_way_and_covers_all_later),
 		cmocka_unit_test(hands_over_again_what_was_not_acknowledged),
-		cmocka_unit_test(stops_at_the_window_and_goes_on_behind_it),
+		cmocka_unit_test(sets_a_barrier_at_each_step_and_stops_past_the_last),
+		cmocka_unit_test(counts_bytes_to_the_next_barrier_too),
 		cmocka_unit_test(writes_no_more_than_the_kernel_takes),
 		cmocka_unit_test(waits_for_people_that_are_being_asked_for),
 		cmocka_unit_test(reroutes_only_when_all_before_is_acknowledged),
