@@ -15,6 +15,7 @@ enum {
 	CLOSE_MS = 2 * 1000,
 	QUIET_MS = 60 * 1000, /* nothing read for so long: a ping asks whether anybody is there */
 	WAIT_MIN_MS = 500,
+	GOOD_MS = 10 * 1000, /* up for so long: the next pause is a short one */
 	TIMEOUT_MS = 30 * 1000,
 	SHA1_LEN = 20,
 };
@@ -85,8 +86,9 @@ struct component {
 	struct scan *scan;
 	msec now;  /* of the call that is being handled */
 	msec wait; /* length of the last pause; 0 after a good connection */
-	msec read_at;
-	bool is_paused, is_blamed;
+	msec read_at, up_at;
+	bool is_paused;
+	enum component_blame blame;
 	char *error;		  /* owned */
 	struct barrier *barriers; /* a queue: the first is number `first` */
 	size_t barrier_count, barrier_size;
@@ -163,8 +165,10 @@ static void enter_closing(struct component *component)
 
 static void leave_up(struct component *component)
 {
-	struct component_end end = { component->error, component->is_blamed };
+	struct component_end end = { component->error, component->blame };
 
+	if (component->now - component->up_at >= GOOD_MS)
+		component->wait = 0;
 	component->first += component->barrier_count; /* an answer that comes late is to none */
 	component->barrier_count = 0;
 	component->ops->down(component->ctx, &end);
@@ -208,8 +212,8 @@ static void enter(struct component *component, enum state state)
 		arm(component, component->now + ANSWER_MS);
 		break;
 	case UP:
-		component->wait = 0;
-		component->is_blamed = false;
+		component->up_at = component->now;
+		component->blame = COMPONENT_BLAMELESS;
 		set_error(component, NULL);
 		component->ops->pause(component->ctx, component->is_paused);
 		arm(component, up_deadline(component));
@@ -279,10 +283,10 @@ static void on_failed(void *ctx, struct slice condition, struct slice text)
 	scoped_str error = str_format("stream error: " SLICE_FMT "%s" SLICE_FMT,
 				      SLICE_ARG(condition), text.len ? ": " : "", SLICE_ARG(text));
 
-	component->is_blamed = true;
+	component->blame = COMPONENT_BLAMED;
 	for (size_t i = 0; i < countof(blameless); i++)
 		if (slice_is(condition, blameless[i]))
-			component->is_blamed = false;
+			component->blame = COMPONENT_BLAMELESS;
 	broken(component, error);
 }
 
@@ -296,7 +300,10 @@ static void on_unknown(void *ctx, struct slice name)
 
 static void on_ended(void *ctx)
 {
-	broken(ctx, "the server ended the stream");
+	struct component *component = ctx;
+
+	component->blame = COMPONENT_CUT;
+	broken(component, "the server ended the stream");
 }
 
 /* The number of the barrier that this answers; false when it is none. Only the server itself may
@@ -332,6 +339,7 @@ static void pass_barriers(struct component *component, uint64_t number)
 			seq = component->barriers[i].seq;
 	component->barrier_count -= passed;
 	component->first += passed;
+	component->wait = 0;
 	memmove(component->barriers, component->barriers + passed,
 		component->barrier_count * sizeof *component->barriers);
 	if (component->barrier_count > 0) /* slow is not dead */
@@ -441,6 +449,7 @@ void component_lost(struct component *component, const struct hr_err *err, msec 
 {
 	if (component->state != CLOSING && component->state != STOPPING)
 		set_error(component, err->text);
+	component->blame = err->status == HR_FAIL ? COMPONENT_BLAMELESS : COMPONENT_CUT;
 	call(component, LOST, now);
 }
 

@@ -13,12 +13,16 @@
 
 struct component;
 
-/* Why a stream that was up is no longer. */
+/* Whether what the server was sent may be why a stream that was up is no longer. */
+enum component_blame {
+	COMPONENT_BLAMELESS, /* we ended it, or it says that it has other reasons */
+	COMPONENT_CUT,	     /* without a word: perhaps */
+	COMPONENT_BLAMED,    /* with a stream error that speaks of what it was sent */
+};
+
 struct component_end {
 	const char *text; /* borrowed */
-	/* The server ended it with a stream error that speaks of what it was sent: something that
-	 * it has not acknowledged may be poison to it. */
-	bool is_blamed;
+	enum component_blame blame;
 };
 
 struct component_ops {

@@ -15,7 +15,7 @@ struct egress {
 	int64_t guarded;       /* the highest seq that a barrier has been sent for */
 	size_t unguarded;      /* bytes handed over after that */
 	int64_t suspect;       /* the first seq not acknowledged when the stream broke; 0: none */
-	int deaths;	       /* how often it broke there */
+	int deaths;	       /* how often it broke there with that one alone */
 	char *reason;	       /* owned; of the last death */
 	int64_t careful_until; /* up to here one message at a time */
 };
@@ -59,11 +59,15 @@ static bool is_due(const struct egress *egress, const struct queue *queue)
 	       (messages > 0 && egress->unguarded >= EGRESS_STEP_BYTES);
 }
 
+static bool is_careful(const struct egress *egress, const struct queue *queue)
+{
+	return queue_acked(queue) < egress->careful_until;
+}
+
 static bool is_full(const struct egress *egress, const struct queue *queue)
 {
-	bool is_careful = queue_acked(queue) < egress->careful_until;
-
-	return (is_careful && queue_sent(queue) > queue_acked(queue)) || is_due(egress, queue) ||
+	return (is_careful(egress, queue) && queue_sent(queue) > queue_acked(queue)) ||
+	       is_due(egress, queue) ||
 	       egress->ops->waiting(egress->ctx) + egress->out.len > EGRESS_WAITING_MAX;
 }
 
@@ -160,26 +164,31 @@ void egress_divert(struct egress *egress, struct queue *queue)
 		;
 }
 
-static void blame(struct egress *egress, const struct queue *queue, const char *reason)
+static void blame(struct egress *egress, const struct queue *queue, const char *reason,
+		  bool is_certain)
 {
 	int64_t first = queue_acked(queue) + 1;
+	bool is_again = first == egress->suspect;
 
-	egress->deaths = first == egress->suspect ? egress->deaths + 1 : 1;
+	if (!is_again)
+		egress->deaths = 0;
 	egress->suspect = first;
 	free(egress->reason);
 	egress->reason = str_dup(reason);
-	if (queue_sent(queue) > egress->careful_until)
+	if (is_careful(egress, queue))
+		egress->deaths++;
+	else if (is_certain || is_again)
 		egress->careful_until = queue_sent(queue);
 	log_warn("xmpp.suspect", LOG_STR("domain", egress->domain), LOG_INT("seq", first),
 		 LOG_INT("deaths", egress->deaths), LOG_STR("error", reason));
 }
 
-void egress_down(struct egress *egress, struct queue *queue, const char *reason)
+void egress_down(struct egress *egress, struct queue *queue, const char *reason, bool is_certain)
 {
 	egress->guarded = 0;
 	egress->unguarded = 0;
 	buf_clear(&egress->out);
 	if (reason && queue_sent(queue) > queue_acked(queue))
-		blame(egress, queue, reason);
+		blame(egress, queue, reason, is_certain);
 	queue_rewind(queue, 0);
 }

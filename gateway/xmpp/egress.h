@@ -2,9 +2,10 @@
 /* Messages out of a journal queue onto a stream, in order, each handed over again until a barrier
  * after it has been answered: at least once, with the same stanza id.
  *
- * A stream that the server ends with an error while messages are unacknowledged may have met one
- * that is poison to it: then they go one at a time, each with a barrier, and the one that the
- * stream breaks on again and again is buried.
+ * A stream that the server ends while messages are unacknowledged may have met one that is poison
+ * to it. When it says so in an error, or ends twice without a word and none more acknowledged,
+ * they go one at a time, each with a barrier, and the one that the stream breaks on again and
+ * again, alone, is buried.
  *
  * Pure: the queue is given to each call, the outside is reached through egress_ops. */
 #pragma once
@@ -47,6 +48,7 @@ size_t egress_pump(struct egress *egress, struct queue *queue);
 void egress_divert(struct egress *egress, struct queue *queue);
 /* Only the barrier, where one is due: what is handed over is all that shall be. */
 void egress_guard(struct egress *egress, const struct queue *queue);
-/* The stream is gone: `reason` is NULL, or the error by which the server blames what was sent.
- * Everything unacknowledged is to be handed over again. */
-void egress_down(struct egress *egress, struct queue *queue, const char *reason);
+/* The stream, which was up, is gone: `reason` is NULL when what was sent is not to blame for it;
+ * `is_certain` when the server says that it is. Everything unacknowledged is to be handed over
+ * again. */
+void egress_down(struct egress *egress, struct queue *queue, const char *reason, bool is_certain);

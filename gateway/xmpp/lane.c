@@ -138,7 +138,9 @@ static void on_down(void *ctx, const struct component_end *end)
 
 	metric_add(&xmpp_metrics[XMPP_STREAMS], -1);
 	if (queue)
-		egress_down(lane->egress, queue, end->is_blamed ? end->text : NULL);
+		egress_down(lane->egress, queue,
+			    end->blame == COMPONENT_BLAMELESS ? NULL : end->text,
+			    end->blame == COMPONENT_BLAMED);
 }
 
 static void on_stanza(void *ctx, const struct scan_stanza *stanza)

@@ -94,7 +94,9 @@ static void on_up(void *ctx)
 
 static void on_down(void *ctx, const struct component_end *end)
 {
-	note(ctx, end->is_blamed ? "blamed" : "down");
+	static const char *const word[] = { "down", "cut", "blamed" };
+
+	note(ctx, word[end->blame]);
 }
 
 static void on_stanza(void *ctx, const struct scan_stanza *stanza)
@@ -346,7 +348,7 @@ static void reads_while_paused_until_it_is_up(void **state)
 	end(&scene);
 }
 
-static void waits_longer_after_each_failure_and_starts_over_once_up(void **state)
+static void waits_longer_after_each_failure_and_starts_over_once_it_works(void **state)
 {
 	struct scene scene;
 
@@ -365,7 +367,17 @@ static void waits_longer_after_each_failure_and_starts_over_once_up(void **state
 	      { 27000, TIMEOUT, NULL, 0, "connect;", "connecting", 42000 },
 	      { 27000, CONNECTED, NULL, 0, HEAD, "opening", 37000 },
 	      { 27000, BYTES, SERVER_HEAD "<handshake/>", 0, HANDSHAKE "read;up;", "up", 87000 },
-	      { 28000, LOST, NULL, 0, "down;drop;", "waiting", 28500 });
+	      { 28000, LOST, NULL, 0, "cut;drop;", "waiting", 32000 },
+	      { 32000, TIMEOUT, NULL, 0, "connect;", "connecting", 47000 },
+	      { 32000, CONNECTED, NULL, 0, HEAD, "opening", 42000 },
+	      { 32000, BYTES, SERVER_HEAD "<handshake/>", 0, HANDSHAKE "read;up;", "up", 92000 },
+	      { 32000, BARRIER, NULL, 7, PING(1), "up", 37000 },
+	      { 32010, BYTES, PONG(1), 0, "accepted 7;", "up", 92010 },
+	      { 32020, LOST, NULL, 0, "cut;drop;", "waiting", 32520 },
+	      { 32520, TIMEOUT, NULL, 0, "connect;", "connecting", 47520 },
+	      { 32520, CONNECTED, NULL, 0, HEAD, "opening", 42520 },
+	      { 32520, BYTES, SERVER_HEAD "<handshake/>", 0, HANDSHAKE "read;up;", "up", 92520 },
+	      { 42520, LOST, NULL, 0, "cut;drop;", "waiting", 43020 });
 	end(&scene);
 }
 
@@ -417,7 +429,10 @@ static void tells_an_error_about_what_was_sent_from_others(void **state)
 	      { 550, TIMEOUT, NULL, 0, "connect;", "connecting", 15550 },
 	      { 560, CONNECTED, NULL, 0, HEAD, "opening", 10560 },
 	      { 560, BYTES, SERVER_HEAD "<handshake/>", 0, HANDSHAKE "read;up;", "up", 60560 },
-	      { 570, LOST, NULL, 0, "down;drop;", "waiting", 1070 });
+	      { 570, LOST, NULL, 0, "cut;drop;", "waiting", 1570 });
+	end(&scene);
+	begin(&scene);
+	STEPS(GO_UP, { 40, BYTES, CLOSE, 0, "cut;" CLOSE "shutdown;", "closing", 2040 });
 	end(&scene);
 }
 
@@ -528,7 +543,7 @@ int main(void)
 		cmocka_unit_test(asks_a_quiet_server_whether_it_is_there),
 		cmocka_unit_test(waits_for_nothing_while_it_does_not_read),
 		cmocka_unit_test(reads_while_paused_until_it_is_up),
-		cmocka_unit_test(waits_longer_after_each_failure_and_starts_over_once_up),
+		cmocka_unit_test(waits_longer_after_each_failure_and_starts_over_once_it_works),
 		cmocka_unit_test(counts_a_connect_that_cannot_begin_as_lost),
 		cmocka_unit_test(gives_up_on_a_server_that_says_nothing),
 		cmocka_unit_test(tells_an_error_about_what_was_sent_from_others),

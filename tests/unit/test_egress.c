@@ -140,7 +140,14 @@ static void answer(struct scene *scene, int64_t seq)
 static void lose(struct scene *scene, const char *reason)
 {
 	scene->barriers = 0;
-	egress_down(scene->egress, scene->queue, reason);
+	egress_down(scene->egress, scene->queue, reason, reason != NULL);
+}
+
+/* Without a word. */
+static void cut(struct scene *scene)
+{
+	scene->barriers = 0;
+	egress_down(scene->egress, scene->queue, "connection reset", false);
 }
 
 static void hands_over_in_order_with_one_barrier_a_turn(void **state)
@@ -326,7 +333,7 @@ static void finds_the_message_that_breaks_the_stream_and_buries_it(void **state)
 	end(&scene);
 }
 
-static void blames_nothing_when_the_connection_is_only_lost(void **state)
+static void blames_nothing_when_the_server_has_other_reasons(void **state)
 {
 	struct scene scene;
 
@@ -335,6 +342,51 @@ static void blames_nothing_when_the_connection_is_only_lost(void **state)
 	for (int i = 0; i < 2 * EGRESS_DEATHS_MAX; i++) {
 		pump(&scene, "1 2 |2 ");
 		lose(&scene, NULL);
+	}
+	end(&scene);
+}
+
+static void finds_the_message_that_cuts_the_stream_without_a_word(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene, "bbb"); /* 2 is poison */
+	pump(&scene, "1 2 3 |3 ");
+	cut(&scene);
+	pump(&scene, "1 2 3 |3 ");
+	cut(&scene);
+	pump(&scene, "1 |1 ");
+	answer(&scene, 1);
+	for (int i = 0; i < EGRESS_DEATHS_MAX; i++) {
+		pump(&scene, "2 |2 ");
+		cut(&scene);
+	}
+	pump(&scene, "+2 3 |3 ");
+	answer(&scene, 3);
+	end(&scene);
+}
+
+static void buries_nothing_for_cuts_between_which_it_goes_on(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene, "bbbbbbbb");
+	pump(&scene, "1 2 3 4 5 6 7 8 |8 ");
+	cut(&scene);
+	cut(&scene); /* nothing was sent on this one */
+	pump(&scene, "1 2 3 4 5 6 7 8 |8 ");
+	answer(&scene, 1);
+	cut(&scene);
+	pump(&scene, "2 3 4 5 6 7 8 |8 ");
+	cut(&scene); /* careful now, and 2 is fine */
+	for (int64_t seq = 2; seq <= 8; seq++) {
+		scoped_str sent = str_format("%lld |%lld ", (long long)seq, (long long)seq);
+		pump(&scene, sent);
+		cut(&scene);
+		pump(&scene, sent);
+		answer(&scene, seq);
 	}
 	end(&scene);
 }
@@ -369,7 +421,9 @@ int main(void)
 		cmocka_unit_test(lets_go_of_who_has_moved_while_the_stream_is_down),
 		cmocka_unit_test(buries_what_the_server_would_not_take_from_this_stream),
 		cmocka_unit_test(finds_the_message_that_breaks_the_stream_and_buries_it),
-		cmocka_unit_test(blames_nothing_when_the_connection_is_only_lost),
+		cmocka_unit_test(blames_nothing_when_the_server_has_other_reasons),
+		cmocka_unit_test(finds_the_message_that_cuts_the_stream_without_a_word),
+		cmocka_unit_test(buries_nothing_for_cuts_between_which_it_goes_on),
 		cmocka_unit_test(drains_with_a_last_barrier),
 	};
 
