@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One PostgreSQL connection on the loop: libpq in pipeline mode, never blocking, connecting again
- * for ever with jitter (100 ms to 5 s; one attempt takes at most 10 s). Each request is one
+ * for ever with jitter (100 ms to 1 s; one attempt takes at most 10 s). Each request is one
  * prepared statement and its own transaction; what must be atomic is one SQL function. Answers come
  * in the order of the requests. A server that falls silent is noticed by TCP keepalive within 30 s,
  * unless conninfo sets other times. */
