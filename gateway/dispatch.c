@@ -19,6 +19,9 @@ struct metric dispatch_metrics[DISPATCH_METRICS] = {
 	[DISPATCH_REFUSED_RULE] = { "dispatch_refused_rule_total", "Refused by a rule", 0, false },
 	[DISPATCH_REFUSED_SENDER] = { "dispatch_refused_sender_total",
 				      "Refused: not the sender's installation or site", 0, false },
+	[DISPATCH_REFUSED_PAYLOAD] = { "dispatch_refused_payload_total",
+				       "Refused: a site sent a payload that is not well-formed", 0,
+				       false },
 	[DISPATCH_DEAD] = { "dispatch_dead_total", "Messages kept as dead letters", 0, false },
 };
 

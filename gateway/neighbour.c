@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "federation/address.h"
+#include "gateway/content.h"
 #include "schema/journal.h"
 
 enum {
@@ -24,6 +25,7 @@ struct inbox {
 
 struct neighbour {
 	const struct dispatch *dispatch;
+	struct content *content; /* borrowed */
 	char *site;
 	bool held;	    /* this gateway has the lease of the link */
 	struct inbox inbox; /* from its journal */
@@ -37,6 +39,7 @@ struct neighbour {
 
 struct neighbours {
 	const struct dispatch *dispatch;
+	struct content *content;
 	struct map *by_site;
 };
 
@@ -173,6 +176,22 @@ static void send_item(struct neighbour *neighbour, const struct item *item,
 		answer_direct(neighbour, envelope, BOUNCE_REMOTE_TIMEOUT, err.text);
 }
 
+/* True: the payload may not stand in a stanza, and the item went back. */
+static bool refuse_payload(struct neighbour *neighbour, const struct item *item)
+{
+	const struct envelope_fields *f = &item->envelope->f;
+	struct hr_err why;
+
+	if (content_check(neighbour->content, f->payload, &why) == HR_OK)
+		return false;
+	metric_add(&dispatch_metrics[DISPATCH_REFUSED_PAYLOAD], 1);
+	log_warn("dispatch.payload_refused", LOG_STR("site", neighbour->site),
+		 LOG_SLICE("from", f->from), LOG_ERR(&why));
+	bounce_item(neighbour, item, BOUNCE_BAD_REQUEST,
+		    "the payload is not well-formed XML that may stand in a stanza");
+	return true;
+}
+
 static enum hr_status handle_item(struct neighbour *neighbour, const struct item *item)
 {
 	const struct dispatch *dispatch = neighbour->dispatch;
@@ -183,7 +202,8 @@ static enum hr_status handle_item(struct neighbour *neighbour, const struct item
 	if (dispatch_find(dispatch, item->envelope, &people) != HR_OK)
 		return HR_RETRY;
 	if (may_speak(neighbour, item->envelope, people.from)) {
-		send_item(neighbour, item, &people);
+		if (!refuse_payload(neighbour, item))
+			send_item(neighbour, item, &people);
 		return HR_OK;
 	}
 	metric_add(&dispatch_metrics[DISPATCH_REFUSED_SENDER], 1);
@@ -354,6 +374,7 @@ static struct neighbour *neighbour_make(struct neighbours *neighbours, const cha
 		return neighbour;
 	neighbour = mem_new(struct neighbour);
 	neighbour->dispatch = neighbours->dispatch;
+	neighbour->content = neighbours->content;
 	neighbour->site = str_dup(site);
 	neighbour->target = dispatch_site_target(neighbours->dispatch, site);
 	map_put(neighbours->by_site, slice_str(site), neighbour);
@@ -407,6 +428,7 @@ struct neighbours *neighbours_new(const struct dispatch *dispatch)
 	struct neighbours *neighbours = mem_new(struct neighbours);
 
 	neighbours->dispatch = dispatch;
+	neighbours->content = content_new();
 	neighbours->by_site = map_new();
 	return neighbours;
 }
@@ -426,5 +448,6 @@ void neighbours_free(struct neighbours *neighbours)
 		free(neighbour);
 	}
 	map_free(neighbours->by_site);
+	content_free(neighbours->content);
 	free(neighbours);
 }

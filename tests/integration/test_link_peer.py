@@ -39,10 +39,10 @@ def fixed(number, value):
     return varint(number << 3 | 1) + struct.pack("<Q", value)
 
 
-def envelope(sender, recipient, body, stanza_id):
+def envelope(sender, recipient, body, stanza_id, payload="<body>{}</body>"):
     now = time.time_ns() // 1000
     return (field(1, uuid7()) + field(3, "chat") + field(4, stanza_id) + field(5, sender)
-            + field(6, recipient) + field(8, f"<body>{body}</body>") + fixed(9, now)
+            + field(6, recipient) + field(8, payload.format(body)) + fixed(9, now)
             + fixed(10, now + 3_600_000_000) + field(11, "chicago"))
 
 
@@ -228,3 +228,19 @@ def test_a_sender_that_the_site_does_not_own_is_refused(lab, login, keys, incarn
     ada.wait_body(honest)
     lab.wait_log(mark, r"event=dispatch\.sender_refused")
     assert not bodies(ada, forged)
+
+
+def test_a_payload_that_would_end_its_stanza_is_refused(lab, login, keys, incarnation, dial):
+    ada = login("ada")
+    injected, honest = unique("injected"), unique("honest")
+    more = counted(lab, "dispatch_refused_payload_total")
+    mark = lab.log_mark("gateway-amsterdam")
+    peer = dial(keys, incarnation)
+    second = ("<body/></message><message from='bob.baker@example.com' to='ada@im.alpha.example'>"
+              "<body>{}</body>")
+    peer.batch(peer.begin() + 1, envelope(CARL, ADA, injected, unique(), second),
+               envelope(CARL, ADA, honest, unique()))
+    ada.wait_body(honest)
+    lab.wait_log(mark, r"event=dispatch\.payload_refused")
+    more()
+    assert not bodies(ada, injected)
