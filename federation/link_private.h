@@ -28,6 +28,7 @@ struct links {
 	struct link_zap *zap;	      /* NULL: only dials */
 	struct link_socket *listener; /* NULL: only dials */
 	struct map *sites, *keys;     /* of links, which `sites` owns; by name, by public key */
+	struct map *told;	      /* the connections that had a Bye outside of a session */
 	bool flowing, closing;
 	struct link_refusals refused_keys, refused_frames;
 };

@@ -10,6 +10,7 @@ enum {
 	HEARTBEAT_MS = 5 * 1000,
 	RETRY_MAX_MS = 30 * 1000,
 	REFUSED_LOG_MS = 1000, /* refused connections are logged at most so often, and counted */
+	TOLD_MAX = 1024,       /* connections that are remembered as told Bye; past it, anew */
 	KEY_SHOWN = 8
 };
 
@@ -45,11 +46,21 @@ static bool may_connect(void *ctx, const char *key, const char *address)
 	return false;
 }
 
+/* Once on a connection: what waits to leave has no bound in ZeroMQ, and who goes on after a Bye
+ * may not be reading. */
 static void answer_bye(struct links *links, struct slice route, const char *reason)
 {
 	struct frame bye = { .kind = FRAME_BYE, .reason = slice_str(reason) };
-	struct slice bytes = frame_encode(links->codec, &bye);
+	struct slice bytes;
 
+	if (map_get(links->told, route))
+		return;
+	if (map_count(links->told) >= TOLD_MAX) {
+		map_free(links->told);
+		links->told = map_new();
+	}
+	map_put(links->told, route, links);
+	bytes = frame_encode(links->codec, &bye);
 	metric_add(&link_metrics[LINK_FRAMES_OUT], 1);
 	metric_add(&link_metrics[LINK_BYTES_OUT], (int64_t)bytes.len);
 	(void)link_socket_send(links->listener, route, bytes); /* who is gone needs no Bye */
@@ -153,6 +164,7 @@ enum hr_status links_new(struct loop *loop, const struct links_options *options,
 	links->flowing = true;
 	links->sites = map_new();
 	links->keys = map_new();
+	links->told = map_new();
 	links->codec = frame_codec_new();
 	links->context = zmq_ctx_new();
 	if (!links->context)
@@ -185,6 +197,7 @@ void links_free(struct links *links)
 	frame_codec_free(links->codec);
 	map_free(links->sites);
 	map_free(links->keys);
+	map_free(links->told);
 	free(links->site);
 	free(links->node);
 	free(links->secret_key);

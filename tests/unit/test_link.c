@@ -641,9 +641,33 @@ static void a_peer_that_falls_silent_is_down_after_three_heartbeats(void **state
 	stranger_free(stranger);
 }
 
+enum { STRAY = 100, ARRIVE_US = 200 * 1000 };
+
+static bool strays_were_refused(void)
+{
+	return link_metrics[watched].value == counted + STRAY;
+}
+
+static void says_bye_once_on_a_connection(void **state)
+{
+	(void)state;
+	start_both();
+	run_until(both_up);
+	watch(LINK_REFUSED_FRAMES);
+	struct stranger stranger = stranger_new(a.secret_key);
+	for (int i = 0; i < STRAY; i++)
+		zmq_send(stranger.socket, "garbage", 7, 0);
+	run_until(strays_were_refused);
+	free(hear_bye(stranger));
+	usleep(ARRIVE_US);
+	assert_false(has_answer());
+	stranger_free(stranger);
+	assert_int_equal(b.ups, 1);
+}
+
 /* --- the socket alone --- */
 
-enum { A_TURN = 256, ARRIVE_US = 200 * 1000 }; /* messages that are taken in one turn */
+enum { A_TURN = 256 }; /* messages that are taken in one turn */
 
 static struct link_socket *listener;
 static int received;
@@ -710,6 +734,7 @@ int main(void)
 		TEST(carries_presence_while_messages_are_held_back),
 		TEST(refuses_loudly_when_its_queue_is_an_older_copy),
 		TEST(answers_bad_frames_and_goes_on),
+		TEST(says_bye_once_on_a_connection),
 		TEST(a_socket_may_go_in_the_last_message_of_a_turn),
 		TEST(a_client_without_curve_is_refused_and_counted),
 		TEST(a_peer_that_falls_silent_is_down_after_three_heartbeats),
