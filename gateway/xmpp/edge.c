@@ -8,7 +8,7 @@
 
 enum {
 	DIRECT_WAITING_MAX =
-		16 * 1024 * 1024, /* bytes not yet sent; past it a presence is late anyway */
+		8 * 1024 * 1024, /* bytes not yet sent; past it a presence is late anyway */
 	DAY_MS = 24 * 3600 * 1000,
 	EXPIRY_MS = 7 * DAY_MS,
 };

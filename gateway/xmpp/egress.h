@@ -13,7 +13,7 @@
 #include "federation/queue.h"
 
 enum {
-	EGRESS_WAITING_MAX = 4 * 1024 * 1024, /* bytes that the kernel has not taken */
+	EGRESS_WAITING_MAX = 8 * 1024 * 1024, /* bytes that the kernel has not taken */
 	EGRESS_BARRIERS_MAX = 4,	      /* under way at once; a later one covers more */
 	/* Past either, a barrier, and nothing more before it: the server shows its progress in
 	 * steps that a slow one manages in time. */

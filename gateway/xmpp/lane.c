@@ -48,6 +48,11 @@ static void on_received(void *ctx, struct slice bytes)
 	component_received(lane->component, bytes, now_of(lane));
 }
 
+static void on_drained(void *ctx)
+{
+	lane_later(ctx);
+}
+
 static void on_closed(void *ctx, const struct hr_err *err)
 {
 	struct lane *lane = ctx;
@@ -57,9 +62,14 @@ static void on_closed(void *ctx, const struct hr_err *err)
 	lane_later(lane); /* whose server is away may have moved meanwhile */
 }
 
+/* More than half of it makes the stream tell when it has drained: so it does whenever the pump
+ * stopped for what waits. */
+enum { WRITE_LIMIT = EGRESS_WAITING_MAX / 2 * 3 };
+
 static const struct stream_events stream_events = {
 	.opened = on_opened,
 	.received = on_received,
+	.drained = on_drained,
 	.closed = on_closed,
 };
 
@@ -80,6 +90,7 @@ static enum hr_status do_connect(void *ctx, struct hr_err *err)
 					      .port = (uint16_t)edge->port,
 					      .tls = edge->tls ? STREAM_TLS : STREAM_PLAIN,
 					      .ca_file = ca,
+					      .write_limit = WRITE_LIMIT,
 				      },
 				      &stream_events, lane);
 	return HR_OK;
