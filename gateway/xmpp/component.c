@@ -87,7 +87,7 @@ struct component {
 	msec now;  /* of the call that is being handled */
 	msec wait; /* length of the last pause; 0 after a good connection */
 	msec read_at, up_at;
-	bool is_paused;
+	bool is_paused, is_taking; /* stanzas are: up, or closing while the server is not */
 	enum component_blame blame;
 	char *error;		  /* owned */
 	struct barrier *barriers; /* a queue: the first is number `first` */
@@ -126,6 +126,7 @@ static void write_text(struct component *component, const char *text)
 
 static void enter_waiting(struct component *component)
 {
+	component->is_taking = false;
 	component->ops->drop(component->ctx);
 	component->wait = msec_clamp(2 * component->wait, WAIT_MIN_MS, component->retry_max);
 	arm(component, component->now + msec_jitter(component->wait));
@@ -158,7 +159,8 @@ static void enter_opening(struct component *component)
 static void enter_closing(struct component *component)
 {
 	arm(component, component->now + CLOSE_MS);
-	scan_stop(component->scan);
+	if (!component->is_taking)
+		scan_stop(component->scan);
 	write_text(component, CLOSE_TAG);
 	component->ops->shutdown(component->ctx);
 }
@@ -198,6 +200,7 @@ static void enter(struct component *component, enum state state)
 	case STATES:
 		abort(); /* no row of next_state leads here */
 	case IDLE:
+		component->is_taking = false;
 		component->ops->drop(component->ctx);
 		component->wait = 0;
 		arm(component, 0);
@@ -213,6 +216,7 @@ static void enter(struct component *component, enum state state)
 		break;
 	case UP:
 		component->up_at = component->now;
+		component->is_taking = true;
 		component->blame = COMPONENT_BLAMELESS;
 		set_error(component, NULL);
 		component->ops->pause(component->ctx, component->is_paused);
@@ -240,8 +244,19 @@ static void handle(struct component *component, enum event event)
 
 static void broken(struct component *component, const char *text)
 {
+	if (next_state[component->state][BROKEN] == STALE)
+		return; /* it is ending already, for a reason of its own */
 	set_error(component, text);
 	handle(component, BROKEN);
+}
+
+/* By the server: nothing more comes that could be read. */
+static void broken_by_server(struct component *component, const char *text,
+			     enum component_blame blame)
+{
+	component->is_taking = false;
+	component->blame = blame;
+	broken(component, text);
 }
 
 /* XEP-0114: the hexadecimal SHA-1 of the stream id and the secret. */
@@ -283,11 +298,12 @@ static void on_failed(void *ctx, struct slice condition, struct slice text)
 	scoped_str error = str_format("stream error: " SLICE_FMT "%s" SLICE_FMT,
 				      SLICE_ARG(condition), text.len ? ": " : "", SLICE_ARG(text));
 
-	component->blame = COMPONENT_BLAMED;
+	enum component_blame blame = COMPONENT_BLAMED;
+
 	for (size_t i = 0; i < countof(blameless); i++)
 		if (slice_is(condition, blameless[i]))
-			component->blame = COMPONENT_BLAMELESS;
-	broken(component, error);
+			blame = COMPONENT_BLAMELESS;
+	broken_by_server(component, error, blame);
 }
 
 static void on_unknown(void *ctx, struct slice name)
@@ -300,10 +316,7 @@ static void on_unknown(void *ctx, struct slice name)
 
 static void on_ended(void *ctx)
 {
-	struct component *component = ctx;
-
-	component->blame = COMPONENT_CUT;
-	broken(component, "the server ended the stream");
+	broken_by_server(ctx, "the server ended the stream", COMPONENT_CUT);
 }
 
 /* The number of the barrier that this answers; false when it is none. Only the server itself may
@@ -354,7 +367,7 @@ static void on_stanza(void *ctx, const struct scan_stanza *stanza)
 	struct component *component = ctx;
 	uint64_t number;
 
-	if (component->state != UP)
+	if (!component->is_taking)
 		return;
 	if (answers_barrier(component, stanza, &number))
 		pass_barriers(component, number);
@@ -473,7 +486,7 @@ void component_received(struct component *component, struct slice bytes, msec no
 		return;
 	component->ops->refused(component->ctx, scan_fault(component->scan), err.text);
 	write_fault(component);
-	broken(component, err.text);
+	broken_by_server(component, err.text, COMPONENT_BLAMELESS);
 }
 
 void component_timeout(struct component *component, msec now)

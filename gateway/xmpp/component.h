@@ -2,6 +2,8 @@
 /* One component stream (XEP-0114) to an XMPP server, for one domain: connects, shakes hands, and
  * connects again for ever. A barrier is an XEP-0199 ping to the server itself: its answer, result
  * or error, proves that the server has read everything written before it.
+ * When we end a stream that is up, what the server has written still counts: stanzas come until it
+ * ends its side too, or is given up.
  *
  * Pure protocol: the owner brings bytes, events and the time, and lends a connection and one
  * timer through component_ops. Everything here may be called from within an op, but

@@ -531,6 +531,38 @@ static void restarts_to_connect_where_it_is_told_now(void **state)
 	end(&scene);
 }
 
+static void takes_what_the_server_had_written_when_we_end_the_stream(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	STEPS(GO_UP, { 40, STOP, NULL, 0, "down;" CLOSE "shutdown;", "stopping", 2040 },
+	      { 50, BYTES, "<message/><presence/>" CLOSE, 0, "message;presence;", "stopping",
+		2040 },
+	      { 60, LOST, NULL, 0, "drop;", "idle", 0 });
+	end(&scene);
+	begin(&scene);
+	STEPS(GO_UP, { 40, RESTART, NULL, 0, "down;" CLOSE "shutdown;", "closing", 2040 },
+	      { 50, BYTES, "<message/><mess", 0, "message;", "closing", 2040 },
+	      { 60, BYTES, "age/>" CLOSE, 0, "message;", "closing", 2040 },
+	      { 70, LOST, NULL, 0, "drop;", "waiting", 570 });
+	assert_string_equal(component_error(scene.component), "configured anew");
+	end(&scene);
+	/* an answer is to no barrier any more; what is broken brings no second end */
+	begin(&scene);
+	STEPS(GO_UP, { 40, BARRIER, NULL, 7, PING(1), "up", 5040 },
+	      { 40, RESTART, NULL, 0, "down;" CLOSE "shutdown;", "closing", 2040 },
+	      { 50, BYTES, PONG(1) "<message/></x><message/>", 0, "message;", "closing", 2040 },
+	      { 60, BYTES, "<message/>", 0, "", "closing", 2040 });
+	end(&scene);
+	/* after its end, or an end of its making, nothing is taken */
+	begin(&scene);
+	STEPS(GO_UP, { 40, BYTES, "<message/>" CLOSE "<message/>", 0,
+		       "message;cut;" CLOSE "shutdown;", "closing", 2040 });
+	end(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +584,7 @@ int main(void)
 		cmocka_unit_test(refuses_an_element_that_is_no_stanza_and_goes_on),
 		cmocka_unit_test(drops_stanzas_that_come_before_it_is_up),
 		cmocka_unit_test(stops_in_good_order_from_every_state),
+		cmocka_unit_test(takes_what_the_server_had_written_when_we_end_the_stream),
 		cmocka_unit_test(restarts_to_connect_where_it_is_told_now),
 	};
 
