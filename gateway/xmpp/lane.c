@@ -17,6 +17,8 @@ static void pump(void *arg)
 	struct lane *lane = arg;
 	struct queue *queue = journal_queue(lane->target);
 
+	if (lane->edge->is_draining && !lane_is_up(lane))
+		lane_stop(lane); /* its server went away: no new stream now */
 	if (!queue)
 		return;
 	if (!lane_is_up(lane))
@@ -152,6 +154,7 @@ static void on_down(void *ctx, const struct component_end *end)
 		egress_down(lane->egress, queue,
 			    end->blame == COMPONENT_BLAMELESS ? NULL : end->text,
 			    end->blame == COMPONENT_BLAMED);
+	lane_later(lane);
 }
 
 static void on_stanza(void *ctx, const struct scan_stanza *stanza)

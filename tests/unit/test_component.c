@@ -517,6 +517,12 @@ static void stops_in_good_order_from_every_state(void **state)
 	      { 80, LOST, NULL, 0, "drop;", "waiting", 580 },
 	      { 90, STOP, NULL, 0, "drop;", "idle", 0 }, { 100, LOST, NULL, 0, "", "idle", 0 });
 	end(&scene);
+	/* the server has begun to end it: no new stream follows */
+	begin(&scene);
+	STEPS(GO_UP, { 40, BYTES, CLOSE, 0, "cut;" CLOSE "shutdown;", "closing", 2040 },
+	      { 41, STOP, NULL, 0, "", "stopping", 2040 },
+	      { 50, LOST, NULL, 0, "drop;", "idle", 0 });
+	end(&scene);
 }
 
 static void restarts_to_connect_where_it_is_told_now(void **state)
