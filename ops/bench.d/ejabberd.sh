@@ -6,7 +6,8 @@
 # whose targets are numeric: ejabberd asks Erlang for SRV, but the C library for addresses.
 
 ejabberd_start() { # NAME ADDRESS DNS-ADDRESS
-	local dir=$LAB/ejabberd-$1
+	local dir=$LAB/ejabberd-$1 libs
+	libs=$(dirname "$(dirname "$(readlink -f /usr/lib/*/ejabberd-*/ebin | head -n 1)")")
 	mkdir -p "$dir/spool" "$dir/log"
 	cat >"$dir/ejabberd.yml" <<-END
 		loglevel: warning
@@ -46,7 +47,7 @@ ejabberd_start() { # NAME ADDRESS DNS-ADDRESS
 		{lookup, [dns]}.
 		{nameserver, {${3//./,}}, $dns_port}.
 	END
-	process_run "ejabberd-$1" env HOME="$dir" ERL_LIBS=/usr/lib/x86_64-linux-gnu \
+	process_run "ejabberd-$1" env HOME="$dir" ERL_LIBS="$libs" \
 		EJABBERD_CONFIG_PATH="$dir/ejabberd.yml" EJABBERD_LOG_PATH="$dir/log/ejabberd.log" \
 		ERL_CRASH_DUMP="$dir/log/crash.dump" ERL_INETRC="$dir/inetrc" \
 		erl +K true +P 250000 +sbwt none +sbwtdcpu none +sbwtdio none -noshell -noinput \
