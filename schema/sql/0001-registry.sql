@@ -474,6 +474,16 @@ BEGIN
 	IF NEW.not_after <= NEW.not_before THEN
 		PERFORM hedgerow.refuse('the key would end before it begins', 'give a not_after later than not_before');
 	END IF;
+	IF TG_OP = 'INSERT' AND NEW.not_after <= now() THEN
+		PERFORM hedgerow.refuse('the key has ended already', 'give a not_after that is to come');
+	END IF;
+	IF TG_OP = 'UPDATE' AND NEW.not_after <= now() AND OLD.not_before <= now() AND OLD.not_after > now()
+		AND EXISTS (SELECT FROM hedgerow.link l WHERE l.site = NEW.site)
+		AND NOT EXISTS (SELECT FROM hedgerow.site_key k WHERE k.site = NEW.site
+			AND k.public_key <> OLD.public_key AND k.not_before <= now() AND k.not_after > now()) THEN
+		PERFORM hedgerow.refuse(format('this is the last valid key of site "%s", whose links need one', NEW.site),
+			'add the new key first: hedgerow site key add PUBLIC-KEY');
+	END IF;
 	IF NOT EXISTS (SELECT FROM hedgerow.site s WHERE s.site = NEW.site) THEN
 		PERFORM hedgerow.refuse(format('site "%s" is not in the registry', NEW.site), 'add it first: hedgerow site init NAME');
 	END IF;
@@ -560,6 +570,9 @@ BEGIN
 			PERFORM hedgerow.refuse(format('"%s" is not the url of a directory', coalesce(url, '')),
 				'write it as ldaps://HOST[:PORT], or ldap://HOST[:PORT] with tls starttls');
 		END IF;
+		IF substring(url from ':([0-9]+)/?$')::int NOT BETWEEN 1 AND 65535 THEN
+			PERFORM hedgerow.refuse(format('url "%s" has no port that there is', url), 'a port is a number from 1 to 65535');
+		END IF;
 		IF (url LIKE 'ldaps:%') <> (NEW.tls = 'ldaps') THEN
 			PERFORM hedgerow.refuse(format('url "%s" does not go with tls %s', url, NEW.tls),
 				'ldaps:// goes with tls ldaps, ldap:// with tls starttls; plain text is not possible');
@@ -567,6 +580,10 @@ BEGIN
 	END LOOP;
 	PERFORM hedgerow.check_file('the CA', NEW.ca);
 	PERFORM hedgerow.check_file('the bind password', NEW.bind_secret);
+	IF coalesce(NEW.bind_dn, '') !~ '[^[:space:]]' THEN
+		PERFORM hedgerow.refuse(format('forest "%s" has no bind_dn', NEW.forest),
+			'name who reads the directory, like cn=hedgerow,dc=example,dc=com: a bind without a name is anonymous');
+	END IF;
 	IF coalesce(NEW.base_dn, '') !~ '=' THEN
 		PERFORM hedgerow.refuse(format('base_dn "%s" is not a distinguished name', coalesce(NEW.base_dn, '')), 'write it like ou=People,dc=example,dc=com');
 	END IF;

@@ -44,6 +44,8 @@ SELECT lives_ok($$ SELECT hedgerow.add_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*
 SELECT throws_ok($$ SELECT hedgerow.add_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID') $$, 'HR100', 'this site has that key already', 'once');
 SELECT throws_ok($$ SELECT hedgerow.expire_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID', now() - interval '1 day') $$, 'HR100',
 	'the key would end before it begins', 'a key ends after it begins');
+SELECT throws_ok($$ SELECT hedgerow.add_site_key('rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7', now() - interval '2 days', now() - interval '1 day') $$, 'HR100',
+	'the key has ended already', 'a new key is of use');
 
 -- link
 SELECT throws_ok($$ SELECT hedgerow.add_link('amsterdam') $$, 'HR100', 'site "amsterdam" cannot have a link to itself', 'no link to itself');
@@ -58,6 +60,10 @@ SELECT throws_ok($$ SELECT hedgerow.add_link('boston', dialer => 'amsterdam') $$
 	'site "boston" says that "boston" dials this link, not "amsterdam"', 'both name the same dialer');
 SELECT is((hedgerow.add_link('boston')).dialer, 'boston', 'the peer''s choice is the default');
 SELECT throws_ok($$ SELECT hedgerow.remove_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID') $$, 'HR100', NULL, 'the last key of a linked site stays');
+UPDATE hedgerow.site_key SET not_before = now() - interval '2 days';
+SELECT throws_ok($$ SELECT hedgerow.expire_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID', now() - interval '1 day') $$, 'HR100',
+	'this is the last valid key of site "amsterdam", whose links need one', 'nor does it end');
+SELECT lives_ok($$ SELECT hedgerow.expire_site_key('Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID', now() + interval '1 day') $$, 'later it may');
 SELECT throws_ok($$ UPDATE hedgerow.site SET endpoints = '{}' WHERE site = 'amsterdam' $$, 'HR100',
 	'site "amsterdam" needs an endpoint: others dial it', 'who is dialled has an endpoint');
 SELECT throws_ok($$ SELECT hedgerow.remove_site('boston') $$, 'HR100', 'there is a link to site "boston"', 'a linked site is not forgotten');
@@ -72,6 +78,9 @@ SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'novell', '{ldaps://h}', 'cn
 SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldap://h}', 'cn=x', 's', 'dc=x', tls => 'ldaps') $$, 'HR100',
 	'url "ldap://h" does not go with tls ldaps', 'never plain text');
 SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{http://h}', 'cn=x', 's', 'dc=x') $$, 'HR100', NULL, 'an LDAP url');
+SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h:0}', 'cn=x', 's', 'dc=x') $$, 'HR100', 'url "ldaps://h:0" has no port that there is', 'with a port');
+SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://[::1]:65536/}', 'cn=x', 's', 'dc=x') $$, 'HR100', NULL, 'of 16 bits');
+SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', '', 's', 'dc=x') $$, 'HR100', 'forest "x" has no bind_dn', 'never an anonymous bind');
 SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', 'cn=x', '/etc/passwd', 'dc=x') $$, 'HR100',
 	'"/etc/passwd" cannot be the name of a file for the bind password', 'a secret is a file name without path');
 SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', 'cn=x', 's', 'dc=x', filter => '(cn=*') $$, 'HR100',
