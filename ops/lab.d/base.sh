@@ -34,6 +34,7 @@ seconds_since() { # USEC
 	printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
 }
 
+# The line of a step; a step that failed shows the end of its output and fails.
 step_end() { # TEXT SINCE STATUS OUTPUT
 	if [ "$3" = 0 ]; then
 		[ -n "$quiet" ] || printf '  %-66s %6s s\n' "$1" "$(seconds_since "$2")"
@@ -41,8 +42,11 @@ step_end() { # TEXT SINCE STATUS OUTPUT
 	fi
 	printf '  %-66s FAILED after %s s\n' "$1" "$(seconds_since "$2")" >&2
 	sed 's/^/    /' "$4" | tail -n 30 >&2
-	printf 'lab: see "%s logs"; "%s down" removes what is there\n' "$0" "$0" >&2
-	exit 1
+	return 1
+}
+
+step_failed() {
+	die "that failed: see \"$0 logs\"; \"$0 down\" removes what is there"
 }
 
 # step TEXT COMMAND...: runs it in a subshell (its state is in files) and says how long it took.
@@ -57,13 +61,14 @@ step() {
 	) >"$output" 2>&1
 	status=$?
 	set -e
-	step_end "$text" "$since" $status "$output"
+	step_end "$text" "$since" $status "$output" || step_failed
 }
 
 # together TEXT COMMAND TEXT COMMAND...: steps side by side; a COMMAND is one word-split string.
+# All of them have ended when this returns, or fails.
 together() {
 	local -A text=() output=()
-	local since pid status n=0
+	local since pid status n=0 failed=
 	since=$(usec_now)
 	while [ $# -gt 0 ]; do
 		n=$((n + 1))
@@ -79,9 +84,10 @@ together() {
 	while [ ${#text[@]} -gt 0 ]; do
 		status=0
 		wait -n -p pid "${!text[@]}" || status=$?
-		step_end "${text[$pid]}" "$since" $status "${output[$pid]}"
+		step_end "${text[$pid]}" "$since" $status "${output[$pid]}" || failed=1
 		unset "text[$pid]"
 	done
+	[ -z "$failed" ] || step_failed
 }
 
 # wait_for SECONDS WHAT COMMAND...: polls until the command succeeds.

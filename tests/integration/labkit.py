@@ -6,6 +6,7 @@ import pathlib
 import re
 import select
 import subprocess
+import time
 import uuid
 from collections import namedtuple
 
@@ -24,7 +25,6 @@ def pause():
 
 def wait_until(condition, what, seconds=20.0):
     """The first true value of condition(); fails after `seconds`."""
-    import time
     until = time.monotonic() + seconds * SLOW
     while True:
         value = condition()
@@ -32,22 +32,6 @@ def wait_until(condition, what, seconds=20.0):
             return value
         assert time.monotonic() < until, f"waited in vain for {what}"
         pause()
-
-
-def wait_same(value, what, quiet=1.0, seconds=60.0):
-    """value() once it has not changed for `quiet` seconds."""
-    import time
-    since, last = time.monotonic(), value()
-
-    def steady():
-        nonlocal since, last
-        now = value()
-        if now != last:
-            since, last = time.monotonic(), now
-        return time.monotonic() - since >= quiet
-
-    wait_until(steady, what, seconds)
-    return last
 
 
 class Lab:
