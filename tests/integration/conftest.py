@@ -25,7 +25,12 @@ def lab(request):
     home = tempfile.mkdtemp(prefix="hrt-")
     os.chmod(home, 0o711)  # PostgreSQL may be another user's
     one = Lab(os.path.join(home, "lab"))
-    one.run("up", "--quiet")
+    try:
+        one.run("up", "--quiet")
+    except AssertionError:
+        one.run("down")
+        shutil.rmtree(home)
+        raise
     yield one
     if request.session.testsfailed and os.environ.get("HEDGEROW_TEST_KEEP"):
         print(f"\nthe lab is kept: HEDGEROW_LAB={one.directory} ops/lab status")
