@@ -206,13 +206,19 @@ write_secret() { # FILE: a new secret in it, if there is none
 authority() {
 	local dir=$1 name=$2
 	mkdir -p "$dir"
-	openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
-		-subj "/CN=Lab CA of $name" -keyout "$dir/ca.key" -out "$dir/ca.pem" \
-		-addext keyUsage=critical,keyCertSign,cRLSign
-	openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
-		-subj "/CN=$name" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" \
-		-keyout "$dir/key.pem" -out "$dir/cert.pem" \
+	certificate "$dir/ca" -subj "/CN=Lab CA of $name" -addext keyUsage=critical,keyCertSign,cRLSign
+	certificate "$dir/server" -subj "/CN=$name" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" \
 		-addext basicConstraints=critical,CA:FALSE \
 		-addext "subjectAltName=DNS:$name,DNS:localhost,IP:127.0.0.1"
-	chmod 600 "$dir/ca.key" "$dir/key.pem"
+}
+
+certificate() { # PATH OPENSSL-OPTION...: makes PATH.key and PATH.pem
+	local path=$1
+	shift
+	openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+		-keyout "$path.key" -out "$path.pem" "$@" 2>"$path.log" || {
+		cat "$path.log" >&2
+		return 1
+	}
+	chmod 600 "$path.key"
 }

@@ -31,7 +31,8 @@ class Client(slixmpp.ClientXMPP):
         self.ready = asyncio.get_running_loop().create_future()
         self.seen = asyncio.Condition()
         self.transcript = []
-        self.answers = 0
+        self.texts = []  # of messages that came
+        self.errors = 0
         self.add_event_handler("session_start", self.on_start)
         self.add_event_handler("message", self.on_message)
         self.add_event_handler("message_error", self.on_message)
@@ -54,13 +55,15 @@ class Client(slixmpp.ClientXMPP):
 
     async def on_message(self, message):
         text = message["body"]
-        if message["type"] == "error":
-            error = message["error"]
-            text = f"error: {error['condition']}" + (f" ({error['text']})" if error["text"] else "")
-        elif not text:
-            return
         async with self.seen:
-            self.answers += 1
+            if message["type"] == "error":
+                error = message["error"]
+                self.errors += 1
+                text = f"error: {error['condition']}" + (f" ({error['text']})" if error["text"] else "")
+            elif text:
+                self.texts.append(text)
+            else:
+                return
             self.transcript.append(f"<-  {message['from']}: {text}")
             self.seen.notify_all()
 
@@ -68,9 +71,14 @@ class Client(slixmpp.ClientXMPP):
         self.transcript.append(f"->  {to}: {text}")
         self.send_message(mto=to, mbody=text, mtype="chat")
 
-    async def answered(self, count):
+    async def wait(self, condition):
+        """Until the condition holds, looked at with everything that is seen; false: not in time."""
         async with self.seen:
-            await asyncio.wait_for(self.seen.wait_for(lambda: self.answers >= count), ANSWER_SECONDS)
+            try:
+                await asyncio.wait_for(self.seen.wait_for(condition), ANSWER_SECONDS)
+                return True
+            except asyncio.TimeoutError:
+                return False
 
     def show(self):
         print(f"\n  {self.account.jid} on {self.account.server}, known as {self.account.address}, saw:")
@@ -102,47 +110,52 @@ async def end_all(clients):
         await client.disconnect(wait=0.5)
 
 
-async def anyone_answered(clients):
-    """Until one of them has seen one more message or error; false when none does in time."""
-    waits = [asyncio.ensure_future(client.answered(client.answers + 1)) for client in clients]
-    done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+async def delivered(sender, recipient, text):
+    """Until the recipient has seen the text: true; or the sender an error, or nothing came: false.
+    recipient None: nobody whom we can watch."""
+    errors = sender.errors
+    waits = [asyncio.ensure_future(sender.wait(lambda: sender.errors > errors))]
+    if recipient:
+        waits.append(asyncio.ensure_future(recipient.wait(lambda: text in recipient.texts)))
+    _, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in rest:
         wait.cancel()
-    return all(wait.exception() is None for wait in done)
+    return sender.errors == errors and (recipient is None or text in recipient.texts)
 
 
-async def chat(accounts, sender, to, text):
-    """Until the recipient, where it can log in, or the sender (an error) has seen something."""
-    other = find(accounts, to)
-    pair = [sender] + ([other] if other and other != sender else [])
+async def chat(accounts, person, to, text):
+    other = find(accounts, to) or find(accounts, to.split("@")[0])  # by an alias, perhaps
+    pair = [person] + ([other] if other and other != person else [])
     clients = await login_all(pair)
-    clients[0].say(other.address if other and "@" not in to else to, text)
-    delivered = await anyone_answered(clients)
+    sender, recipient = clients[0], clients[-1] if len(clients) > 1 else None
+    sender.say(to if "@" in to or not other else other.address, text)
+    good = await delivered(sender, recipient, text)
     for client in clients:
         client.show()
     await end_all(clients)
-    if len(pair) == 1 and not delivered:
+    if good and not recipient:
         print(f"\n  {to} has no account of the lab, and no error came back: it was taken")
-        return True
-    if not delivered:
+    elif not good and not sender.errors:
         print(f"\n  nothing came within {ANSWER_SECONDS} s: it waits for its way there; see ops/lab status")
-    return delivered and clients[-1].answers > 0
+    return good
 
 
-async def demo(accounts, one, other):
+async def demo(one, other):
     lines = ["Hello from the other side of the hedge.", "I read you. Which server are you on?",
              f"{one.server}, and you are on {other.server}; we share a domain all the same.",
              "Grüße, 你好, שלום: every byte arrives."]
     clients = await login_all([one, other])
+    good = True
     for i, line in enumerate(lines):
         speaker, listener = clients[i % 2], clients[1 - i % 2]
         speaker.say(listener.account.address, line)
-        if not await anyone_answered(clients) or listener.answers != i // 2 + 1:
-            break  # nothing came, or an error came back
+        good = await delivered(speaker, listener, line)
+        if not good:
+            break
     for client in clients:
         client.show()
     await end_all(clients)
-    return [client.answers for client in clients] == [len(lines) // 2] * 2
+    return good
 
 
 def main(path, verb, *words):
@@ -154,10 +167,7 @@ def main(path, verb, *words):
             known = ", ".join(account.jid.split("@")[0] for account in accounts)
             sys.exit(f"{name} has no account of the lab; these have: {known}")
         people.append(person)
-    if verb == "chat":
-        talk = chat(accounts, people[0], words[1], words[2])
-    else:
-        talk = demo(accounts, *people)
+    talk = chat(accounts, people[0], words[1], words[2]) if verb == "chat" else demo(*people)
     try:
         return 0 if asyncio.run(talk) else 1
     except (OSError, asyncio.TimeoutError) as error:

@@ -9,8 +9,8 @@ ejabberd_create() { # FILE with the lines for Hedgerow
 	local dir=$LAB/beta/ejabberd-beta
 	mkdir -p "$dir/spool" "$dir/log"
 	authority "$dir/tls" $ejabberd_domain
-	cat "$dir/tls/key.pem" "$dir/tls/cert.pem" >"$dir/tls/server.pem"
-	chmod 600 "$dir/tls/server.pem"
+	cat "$dir/tls/server.key" "$dir/tls/server.pem" >"$dir/tls/both.pem"
+	chmod 600 "$dir/tls/both.pem"
 	cp "$1" "$dir/hedgerow.yml"
 	{
 		cat <<-END
@@ -19,7 +19,7 @@ ejabberd_create() { # FILE with the lines for Hedgerow
 			hosts:
 			  - $ejabberd_domain
 			certfiles:
-			  - "$dir/tls/server.pem"
+			  - "$dir/tls/both.pem"
 			auth_password_format: scram
 			default_db: mnesia
 			api_permissions:

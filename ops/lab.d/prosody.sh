@@ -36,7 +36,7 @@ prosody_create() { # alpha|annex FILE with the lines for Hedgerow
 		log = { { levels = { min = "info" }, to = "console", timestamps = true } }
 		Include "$dir/hedgerow.cfg.lua"
 		VirtualHost "$domain"
-			ssl = { key = "$dir/tls/key.pem"; certificate = "$dir/tls/cert.pem" }
+			ssl = { key = "$dir/tls/server.key"; certificate = "$dir/tls/server.pem" }
 	END
 	prosody_start "$1"
 }

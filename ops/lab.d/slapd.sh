@@ -45,8 +45,8 @@ slapd_create() { # FOREST INSTALLATION
 		pidfile $dir/slapd.pid
 		argsfile $dir/slapd.args
 		TLSCACertificateFile $dir/tls/ca.pem
-		TLSCertificateFile $dir/tls/cert.pem
-		TLSCertificateKeyFile $dir/tls/key.pem
+		TLSCertificateFile $dir/tls/server.pem
+		TLSCertificateKeyFile $dir/tls/server.key
 		security simple_bind=64
 		localSSF 128
 		sizelimit 500
