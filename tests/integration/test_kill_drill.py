@@ -7,6 +7,7 @@ at random moments, PostgreSQL of boston stops, the link is cut and stalled. Then
   * once between the sites; the last hop may repeat what its barrier had not covered, same stanza id
   * what came back as an error was not delivered
 """
+import os
 import random
 import threading
 
@@ -15,7 +16,7 @@ import pytest
 from labkit import pause, protobuf, unique, wait_until
 from xmpp import CLIENT
 
-SEED = 20020214
+SEED = int(os.environ.get("HEDGEROW_DRILL_SEED", "20020214"))
 KILLS = 10
 MESSAGES = 5000  # each way, at least; more while the drill goes on
 PATIENCE = 10    # times as many, and the drill has gone wrong
