@@ -93,6 +93,12 @@ CREATE FUNCTION hedgerow.is_z85_key(value text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(length(value) = 40 AND value ~ '^[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]+$', false);
 
+-- What directory search and vCards show of a person beside name and address
+CREATE FUNCTION hedgerow.is_details(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(jsonb_typeof(value) = 'object' AND NOT value @? '$.* ? (@.type() != "string")'
+	AND value - ARRAY['given_name', 'family_name', 'organization', 'department', 'title', 'telephone'] = '{}', false);
+
 CREATE FUNCTION hedgerow.is_regex(value text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -219,6 +225,7 @@ CREATE TABLE hedgerow.person (
 	name text,
 	enabled boolean NOT NULL DEFAULT true,
 	state text NOT NULL DEFAULT 'active',
+	details jsonb NOT NULL DEFAULT '{}', -- texts by the names that is_details knows
 	created_at timestamptz NOT NULL DEFAULT now(),
 	changed_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (site, forest, anchor)
@@ -769,10 +776,14 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	bad record;
 BEGIN
-	SELECT c.anchor, c.state, c.native INTO bad FROM changed c
-		WHERE c.state NOT IN ('active', 'deleted') OR c.native <> lower(c.native COLLATE "C") LIMIT 1;
+	SELECT c.anchor, c.state, c.native, c.details INTO bad FROM changed c
+		WHERE c.state NOT IN ('active', 'deleted') OR c.native <> lower(c.native COLLATE "C")
+			OR c.details <> '{}' AND NOT hedgerow.is_details(c.details) LIMIT 1;
 	IF FOUND AND bad.state NOT IN ('active', 'deleted') THEN
 		PERFORM hedgerow.refuse(format('the state of a person cannot be "%s" (person %s)', bad.state, bad.anchor), 'it is one of: active, deleted');
+	ELSIF FOUND AND NOT hedgerow.is_details(bad.details) THEN
+		PERFORM hedgerow.refuse(format('the details of person %s cannot be %s', bad.anchor, left(bad.details::text, 200)),
+			'they are texts under given_name, family_name, organization, department, title, telephone');
 	ELSIF FOUND THEN
 		PERFORM hedgerow.refuse(format('native address "%s" is not in lower case (person %s)', bad.native, bad.anchor), 'correct the entry or the mapping');
 	END IF;

@@ -134,6 +134,10 @@ SELECT throws_ok($$ SELECT hedgerow.remove_forest('contoso') $$, 'HR100', NULL, 
 -- people and settings
 SELECT throws_ok($$ UPDATE hedgerow.person SET address = 'Ada@example.com' $$, 'HR100', NULL, 'addresses are stored in lower case');
 SELECT throws_ok($$ UPDATE hedgerow.person SET state = 'ill' $$, 'HR100', 'the state of a person cannot be "ill" (person 1)', 'states');
+SELECT lives_ok($$ UPDATE hedgerow.person SET details = '{"given_name": "Ada", "title": "Chief"}' $$, 'details are texts');
+SELECT throws_ok($$ UPDATE hedgerow.person SET details = '{"shoes": "44"}' $$, 'HR100', 'the details of person 1 cannot be {"shoes": "44"}', 'under known names');
+SELECT throws_ok($$ UPDATE hedgerow.person SET details = '{"title": 1}' $$, 'HR100', NULL, 'and nothing else');
+SELECT throws_ok($$ UPDATE hedgerow.person SET details = '["title"]' $$, 'HR100', NULL, 'in an object');
 SELECT throws_ok($$ SELECT hedgerow.set_setting('journal_retain', 'soon') $$, 'HR100', 'setting journal_retain cannot be "soon"', 'settings are checked');
 SELECT lives_ok($$ SELECT hedgerow.set_setting('journal_retain', '2 hours') $$, 'and set');
 SELECT throws_ok($$ SELECT hedgerow.set_setting('colour', 'blue') $$, 'HR100', 'there is no setting "colour"', 'known ones');
