@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Two gateways append to the same queues at once while partitions rotate and go: seqs stay contiguous,
-# nothing unread is dropped, nobody fails. Two `migrate` at once: one does it, the other waits.
+# Two gateways append to the same queues at once while a third acknowledges and partitions rotate and go:
+# seqs stay contiguous, nothing unread is dropped, nobody fails. Two `migrate` at once: one does it, the other waits.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -z "${HEDGEROW_TEST_DATABASE:-}" ]; then
@@ -30,7 +30,7 @@ wait "$two" || fail 'the second migrate'
 run >/dev/null <<'SQL' || fail 'setting up'
 SELECT hedgerow.set_local_site('amsterdam');
 UPDATE hedgerow.setting SET value = '0' WHERE name IN ('journal_rotate_after', 'journal_retain');
-SELECT hedgerow.journal_node('n1'), hedgerow.journal_node('n2');
+SELECT hedgerow.journal_node('n1'), hedgerow.journal_node('n2'), hedgerow.journal_node('n3');
 SELECT id FROM hedgerow.journal_open('q1');
 SELECT id FROM hedgerow.journal_open('q2');
 SQL
@@ -49,14 +49,19 @@ BEGIN
 END \$\$;
 SQL
 }
-# acknowledges half of what there is, and maintains, until both gateways are through
+# acknowledges half of what there is, as a gateway does, and maintains, until both gateways are through
 maintainer() {
 	run >"$work/maintain" 2>&1 <<'SQL'
 DO $$
+DECLARE
+	batch bigint := 0;
 BEGIN
 	LOOP
 		EXIT WHEN (SELECT sum(head) FROM hedgerow.queue) = 3000;
-		UPDATE hedgerow.queue SET acked = (head + acked) / 2;
+		batch := batch + 1;
+		PERFORM hedgerow.journal_commit('n3', batch, '{1,2}', '{0,0}',
+			ARRAY(SELECT (q.head + q.acked) / 2 FROM hedgerow.queue q ORDER BY q.id), '{f,f}',
+			'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}');
 		COMMIT;
 		PERFORM hedgerow.journal_maintain();
 		COMMIT;
