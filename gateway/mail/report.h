@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A delivery status notification (RFC 3464 in RFC 6522, RFC 6533 for UTF-8): what became of a mail
+ * that we had sent, for each of its recipients. */
+#pragma once
+
+#include "gateway/mail/mime.h"
+
+enum { REPORT_RECIPIENTS_MAX = 100 };
+
+enum report_action {
+	REPORT_FAILED,
+	REPORT_DELAYED,
+	REPORT_DELIVERED,
+	REPORT_RELAYED,
+	REPORT_EXPANDED,
+	REPORT_ACTIONS
+};
+
+struct report_recipient {
+	char *address; /* owned: Original-Recipient, else Final-Recipient */
+	enum report_action action;
+	char *status;	  /* owned: "5.2.2" */
+	char *diagnostic; /* owned, one line; "" when there is none */
+};
+
+struct report {
+	char *message_id; /* owned: of the mail it speaks of, without <>; NULL: it doesn't say */
+	struct report_recipient *recipients; /* owned */
+	size_t recipient_count;		     /* at least 1 */
+};
+
+/* HR_NONE: not such a report. HR_FAIL: it is one, but can't be understood. */
+HR_MUST_USE enum hr_status report_read(const struct mime *mime, struct report **out,
+				       struct hr_err *err);
+void report_free(struct report *report); /* NULL is fine */
+DEFINE_SCOPED(report)
