@@ -7,6 +7,7 @@
 #include "federation/envelope.h"
 #include "schema/config.h"
 #include "schema/people.h"
+#include "schema/status.h"
 
 enum { EDGE_MENTIONS_MAX = 64 };
 
@@ -52,4 +53,14 @@ struct edge_ops {
 	void (*flow)(struct edge *edge, bool yes);
 	/* People that registry_find was asked for have arrived. */
 	void (*arrived)(struct edge *edge);
+
+	/* A new snapshot of the registry, in which the edge serves `installation`. Borrowed. */
+	void (*configure)(struct edge *edge, const struct config *config,
+			  const struct config_installation *installation);
+	/* Reads no more; stays until what is sent is acknowledged. */
+	void (*drain)(struct edge *edge);
+	bool (*is_idle)(const struct edge *edge); /* nothing sent waits for its acknowledgement */
+	/* Writes at most `max` rows, returns how many. Their texts are valid for this turn. */
+	size_t (*status)(const struct edge *edge, struct status_row *rows, size_t max);
+	void (*free)(struct edge *edge);
 };

@@ -4,23 +4,7 @@
  * gateway's of the site. */
 #pragma once
 
-#include "base/err.h"
-#include "base/options.h"
-#include "base/time.h"
-
-struct gateway_options {
-	char *node, *database, *secrets, *log_level;
-	msec drain, patience;
-	char *listen, *key;
-	msec heartbeat, retry_max;
-};
-
-/* The table of gateway.ini, for options_read into a struct gateway_options. */
-extern const struct ini_option gateway_option_table[];
-extern const size_t gateway_option_count;
-
-/* Checks what can be checked without a database: the secrets directory, the link key. */
-HR_MUST_USE enum hr_status gateway_check(const struct gateway_options *options, struct hr_err *err);
+#include "gateway/options.h"
 
 /* Runs until SIGTERM or SIGINT, then drains. HR_FAIL: it had to end; err says why. */
 HR_MUST_USE enum hr_status gateway_run(const struct gateway_options *options, struct hr_err *err);

@@ -57,7 +57,7 @@ static enum hr_status start(const char *path, bool check_only, struct gateway_op
 	if (log_level_parse(options->log_level, &level, err) != HR_OK)
 		return err_add(err, "%s: [gateway] log_level", path);
 	log_open(level);
-	if (gateway_check(options, err) != HR_OK)
+	if (gateway_options_check(options, err) != HR_OK)
 		return err_add(err, "%s", path);
 	return check_only ? HR_OK : gateway_run(options, err);
 }

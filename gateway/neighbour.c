@@ -2,9 +2,6 @@
 #include "gateway/neighbour.h"
 
 #include "base/log.h"
-#include "base/map.h"
-#include "federation/address.h"
-#include "gateway/content.h"
 #include "schema/journal.h"
 
 enum {
@@ -37,12 +34,6 @@ struct neighbour {
 	bool asking;		       /* for the resume position */
 };
 
-struct neighbours {
-	const struct dispatch *dispatch;
-	struct content *content;
-	struct map *by_site;
-};
-
 static void inbox_add(struct inbox *inbox, struct item *item)
 {
 	if (!inbox->first)
@@ -62,11 +53,6 @@ static void inbox_drop(struct inbox *inbox)
 	inbox->bytes -= item->envelope->packed.len;
 	envelope_free(item->envelope);
 	free(item);
-}
-
-static struct neighbour *neighbour_find(const struct neighbours *neighbours, const char *site)
-{
-	return map_get(neighbours->by_site, slice_str(site));
 }
 
 /* An answer to something that came over a link and was not journaled: back over that link. */
@@ -235,12 +221,9 @@ static void bring(struct neighbour *neighbour, struct inbox *inbox, int64_t seq,
 		dispatch_find(neighbour->dispatch, envelope, &people);
 }
 
-void neighbours_envelope(struct neighbours *neighbours, struct link *link, int64_t seq,
-			 struct envelope *envelope)
+void neighbour_envelope(struct neighbour *neighbour, int64_t seq, struct envelope *envelope)
 {
-	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
-
-	if (!neighbour || !neighbour->held) {
+	if (!neighbour->held) {
 		envelope_free(envelope); /* the peer keeps it: its place is never committed here */
 		return;
 	}
@@ -248,16 +231,14 @@ void neighbours_envelope(struct neighbours *neighbours, struct link *link, int64
 	bring(neighbour, &neighbour->inbox, seq, envelope);
 }
 
-void neighbours_direct(struct neighbours *neighbours, struct link *link, struct envelope *envelope)
+void neighbour_direct(struct neighbour *neighbour, struct envelope *envelope)
 {
-	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
-
-	if (neighbour && neighbour->held && neighbour->direct.count < DIRECT_MAX &&
+	if (neighbour->held && neighbour->direct.count < DIRECT_MAX &&
 	    neighbour->direct.bytes < DIRECT_BYTES_MAX && envelope->f.kind != ENVELOPE_MESSAGE) {
 		bring(neighbour, &neighbour->direct, 0, envelope);
 		return;
 	}
-	if (neighbour && neighbour->held)
+	if (neighbour->held)
 		answer_direct(neighbour, envelope, BOUNCE_RESOURCE_CONSTRAINT,
 			      "too many queries are waiting at the recipient's site");
 	envelope_free(envelope);
@@ -305,56 +286,24 @@ static void answer_hello(struct neighbour *neighbour)
 			 slice_str(neighbour->incarnation), got_position, neighbour);
 }
 
-void neighbours_hello(struct neighbours *neighbours, struct link *link, const char *incarnation)
+void neighbour_hello(struct neighbour *neighbour, const char *incarnation)
 {
-	struct neighbour *neighbour = neighbour_find(neighbours, link_site(link));
-
-	if (!neighbour)
-		return;
 	free(neighbour->greeting);
 	neighbour->greeting = str_dup(incarnation);
 	answer_hello(neighbour);
 }
 
-void neighbours_position(struct neighbours *neighbours, const char *site, int64_t seq)
+void neighbour_position(struct neighbour *neighbour, int64_t seq)
 {
-	struct neighbour *neighbour = neighbour_find(neighbours, site);
-	struct link *link = links_find(neighbours->dispatch->links, site);
+	struct link *link = links_find(neighbour->dispatch->links, neighbour->site);
 
-	if (!neighbour)
-		return;
 	neighbour->committed = seq;
 	if (link)
 		link_committed(link, seq);
 	answer_hello(neighbour);
 }
 
-void neighbours_go_on(struct neighbours *neighbours)
-{
-	struct slice site;
-	void *value;
-
-	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &value);) {
-		struct neighbour *neighbour = value;
-
-		handle_inbox(neighbour, &neighbour->inbox);
-		handle_inbox(neighbour, &neighbour->direct);
-		answer_hello(neighbour);
-	}
-}
-
-bool neighbours_are_idle(const struct neighbours *neighbours)
-{
-	struct slice site;
-	void *neighbour;
-
-	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &neighbour);)
-		if (((struct neighbour *)neighbour)->inbox.first)
-			return false;
-	return true;
-}
-
-/* --- which links are ours ----------------------------------------------------------------------
+/* --- whether the link is ours -------------------------------------------------------------------
  */
 
 static void ready(void *arg)
@@ -366,23 +315,19 @@ static void ready(void *arg)
 		link_send(link);
 }
 
-static struct neighbour *neighbour_make(struct neighbours *neighbours, const char *site)
+void neighbour_hold(struct neighbour *neighbour)
 {
-	struct neighbour *neighbour = neighbour_find(neighbours, site);
+	struct link *link = links_find(neighbour->dispatch->links, neighbour->site);
 
-	if (neighbour)
-		return neighbour;
-	neighbour = mem_new(struct neighbour);
-	neighbour->dispatch = neighbours->dispatch;
-	neighbour->content = neighbours->content;
-	neighbour->site = str_dup(site);
-	neighbour->target = dispatch_site_target(neighbours->dispatch, site);
-	map_put(neighbours->by_site, slice_str(site), neighbour);
-	return neighbour;
+	if (link)
+		link_attach(link, neighbour->target);
+	if (neighbour->held)
+		return;
+	neighbour->held = true;
+	journal_consume(neighbour->target, ready, neighbour);
 }
 
-/* Another gateway may have the link now: what it sends is counted there. */
-static void let_go(struct neighbour *neighbour)
+void neighbour_let_go(struct neighbour *neighbour)
 {
 	if (neighbour->held)
 		journal_release(neighbour->target);
@@ -397,57 +342,35 @@ static void let_go(struct neighbour *neighbour)
 	free(give(neighbour->greeting));
 }
 
-void neighbours_hold(struct neighbours *neighbours, const char *const *sites, size_t n)
+void neighbour_go_on(struct neighbour *neighbour)
 {
-	struct slice site;
-	void *value;
-
-	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &value);) {
-		bool kept = false;
-
-		for (size_t i = 0; i < n; i++)
-			kept = kept || slice_is(site, sites[i]);
-		if (!kept)
-			let_go(value);
-	}
-	for (size_t i = 0; i < n; i++) {
-		struct neighbour *neighbour = neighbour_make(neighbours, sites[i]);
-		struct link *link = links_find(neighbours->dispatch->links, sites[i]);
-
-		if (link)
-			link_attach(link, neighbour->target);
-		if (neighbour->held)
-			continue;
-		neighbour->held = true;
-		journal_consume(neighbour->target, ready, neighbour);
-	}
+	handle_inbox(neighbour, &neighbour->inbox);
+	handle_inbox(neighbour, &neighbour->direct);
+	answer_hello(neighbour);
 }
 
-struct neighbours *neighbours_new(const struct dispatch *dispatch)
+bool neighbour_is_idle(const struct neighbour *neighbour)
 {
-	struct neighbours *neighbours = mem_new(struct neighbours);
-
-	neighbours->dispatch = dispatch;
-	neighbours->content = content_new();
-	neighbours->by_site = map_new();
-	return neighbours;
+	return !neighbour->inbox.first;
 }
 
-void neighbours_free(struct neighbours *neighbours)
+struct neighbour *neighbour_new(const struct dispatch *dispatch, struct content *content,
+				const char *site)
 {
-	struct slice site;
-	void *value;
+	struct neighbour *neighbour = mem_new(struct neighbour);
 
-	if (!neighbours)
+	neighbour->dispatch = dispatch;
+	neighbour->content = content;
+	neighbour->site = str_dup(site);
+	neighbour->target = dispatch_site_target(dispatch, site);
+	return neighbour;
+}
+
+void neighbour_free(struct neighbour *neighbour)
+{
+	if (!neighbour)
 		return;
-	for (size_t at = 0; map_next(neighbours->by_site, &at, &site, &value);) {
-		struct neighbour *neighbour = value;
-
-		let_go(neighbour);
-		free(neighbour->site);
-		free(neighbour);
-	}
-	map_free(neighbours->by_site);
-	content_free(neighbours->content);
-	free(neighbours);
+	neighbour_let_go(neighbour);
+	free(neighbour->site);
+	free(neighbour);
 }

@@ -290,3 +290,36 @@ void config_free(struct config *config)
 	free(config->local_site);
 	free(config);
 }
+
+const struct config_site *config_find_site(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->site_count; i++)
+		if (strcmp(config->sites[i].name, name) == 0)
+			return &config->sites[i];
+	return NULL;
+}
+
+const struct config_installation *config_find_installation(const struct config *config,
+							   struct slice name)
+{
+	for (size_t i = 0; i < config->installation_count; i++)
+		if (slice_is(name, config->installations[i].name) &&
+		    strcmp(config->installations[i].site, config->local_site) == 0)
+			return &config->installations[i];
+	return NULL;
+}
+
+bool config_is_linked(const struct config *config, const char *peer)
+{
+	bool ours = false, theirs = false;
+
+	for (size_t i = 0; i < config->link_count; i++) {
+		const struct config_link *link = &config->links[i];
+
+		ours = ours || (strcmp(link->site, config->local_site) == 0 &&
+				strcmp(link->peer, peer) == 0);
+		theirs = theirs || (strcmp(link->site, peer) == 0 &&
+				    strcmp(link->peer, config->local_site) == 0);
+	}
+	return ours && theirs;
+}

@@ -60,6 +60,14 @@ struct config {
 void config_free(struct config *config); /* NULL is fine */
 DEFINE_SCOPED(config)
 
+/* NULL: none. */
+const struct config_site *config_find_site(const struct config *config, const char *name);
+/* One of the local site. */
+const struct config_installation *config_find_installation(const struct config *config,
+							   struct slice name);
+/* Whether the local site and `peer` have both consented to a link. */
+bool config_is_linked(const struct config *config, const char *peer);
+
 /* HR_OK: *config is the callee's. Otherwise NULL and err as of pg_fn. */
 typedef void config_fn(void *arg, enum hr_status status, struct config *config,
 		       const struct hr_err *err);

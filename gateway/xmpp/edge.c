@@ -91,15 +91,6 @@ static void arrived(struct edge *edge)
 		lane_later(self->lanes[i]);
 }
 
-static const struct edge_ops ops = {
-	.translate = inbound_translate,
-	.refuse = inbound_refuse,
-	.done = inbound_done,
-	.direct = direct,
-	.flow = flow,
-	.arrived = arrived,
-};
-
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
@@ -167,8 +158,8 @@ static void add_lanes(struct xmpp_edge *self, const struct config *config)
 	}
 }
 
-void xmpp_edge_configure(struct edge *edge, const struct config *config,
-			 const struct config_installation *installation)
+static void configure(struct edge *edge, const struct config *config,
+		      const struct config_installation *installation)
 {
 	struct xmpp_edge *self = self_of(edge);
 
@@ -184,23 +175,7 @@ void xmpp_edge_configure(struct edge *edge, const struct config *config,
 		add_lanes(self, config);
 }
 
-struct edge *xmpp_edge_new(struct loop *loop, const struct xmpp_edge_options *options,
-			   const struct config *config,
-			   const struct config_installation *installation)
-{
-	struct xmpp_edge *self = mem_new(struct xmpp_edge);
-
-	self->edge.ops = &ops;
-	self->loop = loop;
-	self->options = *options;
-	self->options.secrets = str_dup(options->secrets);
-	self->installation = str_dup(installation->name);
-	self->is_paused = !journal_is_flowing(options->journal);
-	xmpp_edge_configure(&self->edge, config, installation);
-	return &self->edge;
-}
-
-void xmpp_edge_free(struct edge *edge)
+static void edge_free(struct edge *edge)
 {
 	struct xmpp_edge *self = self_of(edge);
 
@@ -217,7 +192,7 @@ void xmpp_edge_free(struct edge *edge)
 	free(self);
 }
 
-void xmpp_edge_drain(struct edge *edge)
+static void drain(struct edge *edge)
 {
 	struct xmpp_edge *self = self_of(edge);
 
@@ -227,7 +202,7 @@ void xmpp_edge_drain(struct edge *edge)
 			lane_stop(self->lanes[i]);
 }
 
-bool xmpp_edge_is_idle(const struct edge *edge)
+static bool is_idle(const struct edge *edge)
 {
 	const struct xmpp_edge *self = const_self_of(edge);
 
@@ -239,7 +214,7 @@ bool xmpp_edge_is_idle(const struct edge *edge)
 	return true;
 }
 
-size_t xmpp_edge_status(const struct edge *edge, struct status_row *rows, size_t max)
+static size_t status(const struct edge *edge, struct status_row *rows, size_t max)
 {
 	const struct xmpp_edge *self = const_self_of(edge);
 	size_t n = 0;
@@ -254,4 +229,34 @@ size_t xmpp_edge_status(const struct edge *edge, struct status_row *rows, size_t
 		};
 	}
 	return n;
+}
+
+static const struct edge_ops ops = {
+	.translate = inbound_translate,
+	.refuse = inbound_refuse,
+	.done = inbound_done,
+	.direct = direct,
+	.flow = flow,
+	.arrived = arrived,
+	.configure = configure,
+	.drain = drain,
+	.is_idle = is_idle,
+	.status = status,
+	.free = edge_free,
+};
+
+struct edge *xmpp_edge_new(struct loop *loop, const struct xmpp_edge_options *options,
+			   const struct config *config,
+			   const struct config_installation *installation)
+{
+	struct xmpp_edge *self = mem_new(struct xmpp_edge);
+
+	self->edge.ops = &ops;
+	self->loop = loop;
+	self->options = *options;
+	self->options.secrets = str_dup(options->secrets);
+	self->installation = str_dup(installation->name);
+	self->is_paused = !journal_is_flowing(options->journal);
+	configure(&self->edge, config, installation);
+	return &self->edge;
 }

@@ -9,7 +9,6 @@
 #include "federation/registry.h"
 #include "gateway/edge.h"
 #include "gateway/switchboard.h"
-#include "schema/status.h"
 
 struct xmpp_edge_options {
 	const char *secrets; /* directory with the component secret and the CA */
@@ -39,18 +38,8 @@ enum xmpp_metric {
 };
 extern struct metric xmpp_metrics[XMPP_METRICS];
 
-/* Starts to serve; the config is borrowed for the call. */
+/* Starts to serve; the config is borrowed for the call. edge_ops.configure: streams of new domains
+ * begin, those of domains that are gone end, a changed host, port or secret reconnects. */
 struct edge *xmpp_edge_new(struct loop *loop, const struct xmpp_edge_options *options,
 			   const struct config *config,
 			   const struct config_installation *installation);
-/* A new snapshot: streams of new domains begin, those of domains that are gone end, a changed
- * host, port or secret reconnects. */
-void xmpp_edge_configure(struct edge *edge, const struct config *config,
-			 const struct config_installation *installation);
-/* Drain: reads no more; streams stay until what is sent is acknowledged. */
-void xmpp_edge_drain(struct edge *edge);
-bool xmpp_edge_is_idle(const struct edge *edge); /* nothing sent waits for its barrier */
-void xmpp_edge_free(struct edge *edge);
-/* One status_row for each stream; returns how many were written. The texts are valid for this turn.
- */
-size_t xmpp_edge_status(const struct edge *edge, struct status_row *rows, size_t max);

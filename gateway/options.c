@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/options.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/secret.h"
+
+#define OPTION(section_, key_, kind_, field, ...)                              \
+	{                                                                      \
+		.section = section_, .key = key_, .kind = kind_,               \
+		.offset = offsetof(struct gateway_options, field), __VA_ARGS__ \
+	}
+
+const struct ini_option gateway_option_table[] = {
+	OPTION("gateway", "node", OPTION_TEXT, node, .required = true),
+	OPTION("gateway", "database", OPTION_TEXT, database, .required = true),
+	OPTION("gateway", "secrets", OPTION_PATH, secrets),
+	OPTION("gateway", "log_level", OPTION_TEXT, log_level, .value = "info"),
+	OPTION("gateway", "drain", OPTION_DURATION, drain, .value = "10s", .high = 600000),
+	OPTION("gateway", "patience", OPTION_DURATION, patience, .value = "10s", .low = 100,
+	       .high = 600000),
+	OPTION("link", "listen", OPTION_TEXT, listen),
+	OPTION("link", "key", OPTION_TEXT, key, .value = "link.key"),
+	OPTION("link", "heartbeat", OPTION_DURATION, heartbeat, .value = "5s", .low = 100,
+	       .high = 10000),
+	OPTION("link", "retry_max", OPTION_DURATION, retry_max, .value = "30s", .low = 100,
+	       .high = 3600000),
+};
+const size_t gateway_option_count = countof(gateway_option_table);
+
+enum hr_status gateway_options_check(const struct gateway_options *options, struct hr_err *err)
+{
+	scoped_str key = NULL;
+	enum log_level level;
+
+	if (log_level_parse(options->log_level, &level, err) != HR_OK)
+		return err_add(err, "[gateway] log_level");
+	if (!options->secrets)
+		return err_set(
+			err, HR_FAIL,
+			"[gateway] secrets is not set, and there is no $CREDENTIALS_DIRECTORY");
+	return secret_link_key(options->secrets, options->key, &key, err);
+}
