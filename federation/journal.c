@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "federation/address.h"
 #include "schema/journal.h"
 
 #include <inttypes.h>
@@ -59,7 +60,9 @@ struct journal {
 	struct journal_target **targets; /* beside queues */
 	struct journal_row_in *rows;
 	struct journal_origin_in *origins_in;
-	size_t queue_count, row_count, origin_in_count, batch_size;
+	struct journal_later_in *later;
+	struct journal_cancel_in *cancels;
+	size_t queue_count, row_count, origin_in_count, later_count, cancel_count, batch_size;
 	struct map *by_name, *origins;
 	struct timer *again, *ack_timer, *open_timer;
 	msec ack_due; /* when acknowledgements alone are committed; 0: none wait */
@@ -345,6 +348,12 @@ static size_t entry_bytes(const struct journal_entry *entry)
 	return entry->envelope ? entry->envelope->packed.len : 0;
 }
 
+static void entry_clear(struct journal_entry *entry)
+{
+	envelope_free(entry->envelope);
+	envelope_free(entry->receipt);
+}
+
 void journal_put(struct journal *journal, const struct journal_entry *entry)
 {
 	if (journal->waiting_count == journal->waiting_size) {
@@ -357,6 +366,8 @@ void journal_put(struct journal *journal, const struct journal_entry *entry)
 	*kept = *entry;
 	if (entry->envelope)
 		envelope_ref(entry->envelope);
+	if (entry->receipt)
+		envelope_ref(entry->receipt);
 	if (entry->origin) /* the caller's text may go; ours stays */
 		kept->origin = origin_find(journal, entry->origin)->site;
 	if (entry->skip) {
@@ -394,6 +405,8 @@ static void batch_reserve(struct journal *journal, size_t entries)
 	journal->targets = mem_resize(journal->targets, need, sizeof(struct journal_target *));
 	journal->rows = mem_resize(journal->rows, need, sizeof *journal->rows);
 	journal->origins_in = mem_resize(journal->origins_in, need, sizeof *journal->origins_in);
+	journal->later = mem_resize(journal->later, need, sizeof *journal->later);
+	journal->cancels = mem_resize(journal->cancels, need, sizeof *journal->cancels);
 }
 
 /* Moves to `flight` what goes into one batch: a prefix of what waits whose queues are open. */
@@ -404,7 +417,8 @@ static void choose_entries(struct journal *journal)
 	while (n < journal->waiting_count && n < BATCH_ROWS && bytes < BATCH_BYTES) {
 		const struct journal_entry *entry = &journal->waiting[n];
 
-		if (entry->target && !entry->target->id)
+		if ((entry->target && !entry->target->id) ||
+		    (entry->later.target && !entry->later.target->id))
 			break;
 		bytes += entry_bytes(entry);
 		journal->waiting_skips -= entry->skip != NULL;
@@ -484,10 +498,36 @@ static void choose_queues(struct journal *journal)
 	}
 }
 
+static void add_later(struct journal *journal, const struct journal_entry *entry)
+{
+	const struct envelope_fields *f = &entry->envelope->f;
+
+	journal->later[journal->later_count++] = (struct journal_later_in){
+		.queue = entry->later.target->id,
+		.not_before = entry->later.not_before,
+		.id = f->id,
+		.sender = address_text_bare(f->from),
+		.recipient = address_text_bare(f->to),
+		.awaits = entry->later.awaits ? f->stanza_id : (struct slice){ 0 },
+		.asked = entry->later.asked,
+		.expires = f->expires,
+		.packed = entry->envelope->packed,
+	};
+}
+
+static void add_cancel(struct journal *journal, const struct journal_entry *entry)
+{
+	journal->cancels[journal->cancel_count++] = (struct journal_cancel_in){
+		.recipient = address_text_bare(entry->receipt->f.from),
+		.sender = address_text_bare(entry->receipt->f.to),
+		.awaits = entry->receipt_of,
+	};
+}
+
 static void add_rows(struct journal *journal)
 {
-	journal->row_count = 0;
-	journal->origin_in_count = 0;
+	journal->row_count = journal->origin_in_count = 0;
+	journal->later_count = journal->cancel_count = 0;
 	for (size_t i = 0; i < journal->flight_count; i++) {
 		const struct journal_entry *entry = &journal->flight[i];
 
@@ -499,6 +539,10 @@ static void add_rows(struct journal *journal)
 				.packed = entry->envelope->packed,
 				.expires = entry->envelope->f.expires,
 			};
+		if (entry->later.target)
+			add_later(journal, entry);
+		if (entry->receipt)
+			add_cancel(journal, entry);
 		if (entry->origin) {
 			struct origin *origin = origin_find(journal, entry->origin);
 
@@ -535,6 +579,10 @@ static void send_batch(struct journal *journal)
 			       .row_count = journal->row_count,
 			       .origins = journal->origins_in,
 			       .origin_count = journal->origin_in_count,
+			       .later = journal->later,
+			       .later_count = journal->later_count,
+			       .cancels = journal->cancels,
+			       .cancel_count = journal->cancel_count,
 		       },
 		       committed, journal);
 }
@@ -565,6 +613,18 @@ static bool acks_can_wait(struct journal *journal)
 	return true;
 }
 
+static void end_flight(struct journal *journal)
+{
+	for (size_t i = 0; i < journal->flight_count; i++) {
+		struct journal_entry *entry = &journal->flight[i];
+
+		entry_clear(entry);
+		if (entry->done)
+			entry->done(entry->arg);
+	}
+	journal->flight_count = 0;
+}
+
 static void flush(void *arg)
 {
 	struct journal *journal = arg;
@@ -576,11 +636,9 @@ static void flush(void *arg)
 	if (acks_can_wait(journal))
 		return;
 	add_rows(journal);
-	if (!journal->queue_count && !journal->origin_in_count) {
-		for (size_t i = 0; i < journal->flight_count;
-		     i++) /* nothing to store in any of them */
-			envelope_free(journal->flight[i].envelope);
-		journal->flight_count = 0;
+	if (!journal->queue_count && !journal->origin_in_count && !journal->later_count &&
+	    !journal->cancel_count) {
+		end_flight(journal); /* nothing to store in any of them */
 		return;
 	}
 	journal->number++;
@@ -625,11 +683,10 @@ static void finish_batch(struct journal *journal, const int64_t *first)
 		else
 			load_more(target);
 	}
-	for (size_t i = 0; i < journal->flight_count; i++)
-		envelope_free(journal->flight[i].envelope);
+	end_flight(journal);
 
 	size_t origins = journal->origin_in_count;
-	journal->flight_count = journal->queue_count = journal->origin_in_count = 0;
+	journal->queue_count = journal->origin_in_count = 0;
 	journal->state = ALONE;
 	metric_add(&journal_metrics[JOURNAL_COMMITS], 1);
 	for (size_t i = 0; i < origins; i++) {
@@ -793,9 +850,9 @@ void journal_free(struct journal *journal)
 		return;
 	loop_cancel(journal->loop, flush, journal);
 	for (size_t i = 0; i < journal->waiting_count; i++)
-		envelope_free(journal->waiting[i].envelope);
+		entry_clear(&journal->waiting[i]);
 	for (size_t i = 0; i < journal->flight_count; i++)
-		envelope_free(journal->flight[i].envelope);
+		entry_clear(&journal->flight[i]);
 	for (size_t at = 0; map_next(journal->by_name, &at, &key, &value);)
 		target_free(value);
 	for (size_t at = 0; map_next(journal->origins, &at, &key, &value);) {
@@ -815,6 +872,8 @@ void journal_free(struct journal *journal)
 	free(journal->targets);
 	free(journal->rows);
 	free(journal->origins_in);
+	free(journal->later);
+	free(journal->cancels);
 	free(journal->node);
 	free(journal);
 }

@@ -72,6 +72,12 @@ bool journal_is_flowing(const struct journal *journal);
 bool journal_is_idle(const struct journal *journal);
 
 /* One thing to commit; its parts are committed together. Any part may be absent. */
+struct journal_later {
+	struct journal_target *target; /* append `envelope` to this queue, but later; NULL: no */
+	usec not_before;
+	bool awaits; /* ... unless a receipt for its stanza id has come by then */
+	bool asked;  /* and it is us who asked for that receipt */
+};
 struct journal_entry {
 	struct journal_target *target; /* append `envelope` (a reference is taken) to this queue */
 	struct envelope *envelope;
@@ -79,6 +85,11 @@ struct journal_entry {
 	int64_t origin_seq;
 	struct journal_target *skip; /* give up everything in this queue up to skip_seq */
 	int64_t skip_seq;
+	struct journal_later later;
+	struct envelope *receipt; /* from the recipient (a reference is taken): what was deferred */
+	struct slice receipt_of;  /* until it came goes; the stanza id, within `receipt` */
+	loop_fn *done; /* called with `arg` once all of it is committed; NULL: nobody asks */
+	void *arg;
 };
 /* Always taken; journal_is_flowing tells when to stop bringing more. */
 void journal_put(struct journal *journal, const struct journal_entry *entry);

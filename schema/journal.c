@@ -11,6 +11,7 @@ struct request {
 		journal_read_fn *read;
 		journal_position_fn *position;
 		journal_node_fn *node;
+		journal_asked_fn *asked;
 		journal_lease_fn *plain;
 	} fn;
 	void *arg;
@@ -50,7 +51,9 @@ static const struct pg_statement commit_statement = {
 	"journal_commit",
 	"SELECT first FROM hedgerow.journal_commit($1::text, $2::bigint, $3::bigint[], $4::int[],"
 	" $5::bigint[], $6::bool[], $7::int[], $8::int[], $9::text[], $10::text[], $11::bytea[],"
-	" $12::timestamptz[], $13::text[], $14::bigint[], $15::bigint[]) AS first"
+	" $12::timestamptz[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[],"
+	" $17::timestamptz[], $18::bytea[], $19::text[], $20::text[], $21::text[], $22::bool[],"
+	" $23::timestamptz[], $24::bytea[], $25::text[], $26::text[], $27::text[]) AS first"
 };
 
 static void committed(void *arg, enum hr_status status, const PGresult *result,
@@ -132,6 +135,51 @@ static void add_origins(struct pg_params *params, const struct journal_batch *ba
 		pg_item_bigint(params, batch->origins[i].to);
 }
 
+/* One array of texts or bytes: the slice at `offset` in each of `n` structs of `size`. */
+static void add_column(struct pg_params *params, enum pg_type type, const void *items, size_t n,
+		       size_t size, size_t offset)
+{
+	pg_begin_array(params, type, n);
+	for (size_t i = 0; i < n; i++) {
+		const struct slice *value = (const void *)((const char *)items + i * size + offset);
+
+		if (type == PG_BYTEA)
+			pg_item_bytes(params, *value);
+		else
+			pg_item_text(params, *value);
+	}
+}
+#define ADD_COLUMN(params, type, items, n, field) \
+	add_column(params, type, items, n, sizeof *(items), offsetof(__typeof__(*(items)), field))
+
+static void add_later(struct pg_params *params, const struct journal_later_in *later, size_t n)
+{
+	pg_begin_array(params, PG_BIGINT, n);
+	for (size_t i = 0; i < n; i++)
+		pg_item_bigint(params, later[i].queue);
+	pg_begin_array(params, PG_TIMESTAMPTZ, n);
+	for (size_t i = 0; i < n; i++)
+		pg_item_time(params, later[i].not_before);
+	ADD_COLUMN(params, PG_BYTEA, later, n, id);
+	ADD_COLUMN(params, PG_TEXT, later, n, sender);
+	ADD_COLUMN(params, PG_TEXT, later, n, recipient);
+	ADD_COLUMN(params, PG_TEXT, later, n, awaits);
+	pg_begin_array(params, PG_BOOL, n);
+	for (size_t i = 0; i < n; i++)
+		pg_item_bool(params, later[i].asked);
+	pg_begin_array(params, PG_TIMESTAMPTZ, n);
+	for (size_t i = 0; i < n; i++)
+		pg_item_time(params, later[i].expires);
+	ADD_COLUMN(params, PG_BYTEA, later, n, packed);
+}
+
+static void add_cancels(struct pg_params *params, const struct journal_cancel_in *cancels, size_t n)
+{
+	ADD_COLUMN(params, PG_TEXT, cancels, n, recipient);
+	ADD_COLUMN(params, PG_TEXT, cancels, n, sender);
+	ADD_COLUMN(params, PG_TEXT, cancels, n, awaits);
+}
+
 void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_commit_fn *fn,
 		    void *arg)
 {
@@ -148,6 +196,8 @@ void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_co
 	add_queues(params, batch, counts);
 	add_rows(params, batch, offsets);
 	add_origins(params, batch);
+	add_later(params, batch->later, batch->later_count);
+	add_cancels(params, batch->cancels, batch->cancel_count);
 	pg_send_owned(pg, &commit_statement, params, committed, request);
 	free(offsets);
 	free(counts);
@@ -303,12 +353,42 @@ void journal_node(struct pg *pg, struct slice node, journal_node_fn *fn, void *a
 	pg_send_owned(pg, &node_statement, params, have_node, request);
 }
 
-/* ---- dead letters and maintenance: nothing comes back */
+/* ---- receipts that are waited for */
+
+static const struct pg_statement asked_statement = {
+	"journal_asked", "SELECT recipient, sender, awaits FROM hedgerow.journal_asked()"
+};
+enum { ASKED_RECIPIENT, ASKED_SENDER, ASKED_AWAITS };
+
+static void have_asked(void *arg, enum hr_status status, const PGresult *result,
+		       const struct hr_err *err)
+{
+	struct request request = request_end(arg);
+	const struct slice none = { 0 };
+	int rows = status == HR_OK ? PQntuples(result) : 0;
+
+	for (int row = 0; row < rows; row++)
+		request.fn.asked(request.arg, HR_OK, pg_text(result, row, ASKED_RECIPIENT),
+				 pg_text(result, row, ASKED_SENDER),
+				 pg_text(result, row, ASKED_AWAITS), err);
+	request.fn.asked(request.arg, status, none, none, none, err);
+}
+
+void journal_asked(struct pg *pg, journal_asked_fn *fn, void *arg)
+{
+	struct request *request = request_new(arg);
+
+	request->fn.asked = fn;
+	pg_send_owned(pg, &asked_statement, NULL, have_asked, request);
+}
+
+/* ---- dead letters, what is due, maintenance: nothing comes back */
 
 static const struct pg_statement dead_letter_statement = {
 	"journal_dead_letter", "SELECT FROM hedgerow.journal_dead_letter($1::bigint, $2::bigint,"
 			       " $3::bytea, $4::text)"
 };
+static const struct pg_statement due_statement = { "journal_due", "SELECT hedgerow.journal_due()" };
 static const struct pg_statement maintain_statement = { "journal_maintain",
 							"SELECT FROM hedgerow.journal_maintain()" };
 
@@ -340,4 +420,12 @@ void journal_maintain(struct pg *pg, journal_lease_fn *fn, void *arg)
 
 	request->fn.plain = fn;
 	pg_send_owned(pg, &maintain_statement, NULL, done, request);
+}
+
+void journal_due(struct pg *pg, journal_lease_fn *fn, void *arg)
+{
+	struct request *request = request_new(arg);
+
+	request->fn.plain = fn;
+	pg_send_owned(pg, &due_statement, NULL, done, request);
 }

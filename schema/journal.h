@@ -22,6 +22,18 @@ struct journal_origin_in { /* resume position of a site link reached with this b
 	int64_t from, to; /* was `from`, becomes `to`; a different `from` fails the whole batch */
 };
 
+struct journal_later_in { /* one envelope for the table deferred */
+	int64_t queue;
+	usec not_before;
+	struct slice id, sender, recipient, awaits, packed; /* awaits.data NULL: no receipt */
+	bool asked;
+	usec expires;
+};
+
+struct journal_cancel_in { /* a receipt came */
+	struct slice recipient, sender, awaits;
+};
+
 struct journal_batch {
 	struct slice node;
 	int64_t number; /* grows by one each batch of a node: a repeat is recognised and does
@@ -32,6 +44,10 @@ struct journal_batch {
 	size_t row_count;
 	const struct journal_origin_in *origins;
 	size_t origin_count;
+	const struct journal_later_in *later;
+	size_t later_count;
+	const struct journal_cancel_in *cancels;
+	size_t cancel_count;
 };
 
 /* HR_OK: first[i] is the seq of the first row appended to queue i (0: none appended);
@@ -77,6 +93,15 @@ void journal_node(struct pg *pg, struct slice node, journal_node_fn *fn, void *a
 /* An envelope that a destination would not take after bounded tries. */
 void journal_dead_letter(struct pg *pg, int64_t queue, int64_t seq, struct slice packed,
 			 const char *reason, journal_lease_fn *fn, void *arg);
+
+/* What is deferred and due is appended; its queues are notified. By each gateway, every second. */
+void journal_due(struct pg *pg, journal_lease_fn *fn, void *arg);
+
+/* Receipts that this site asked for and waits for: called for each, then once with recipient.data
+ * NULL. */
+typedef void journal_asked_fn(void *arg, enum hr_status status, struct slice recipient,
+			      struct slice sender, struct slice awaits, const struct hr_err *err);
+void journal_asked(struct pg *pg, journal_asked_fn *fn, void *arg);
 
 /* Rotates and drops partitions; called every minute by each gateway, does nothing when not due. */
 void journal_maintain(struct pg *pg, journal_lease_fn *fn, void *arg);

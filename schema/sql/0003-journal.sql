@@ -6,6 +6,7 @@
 --   * A batch of a node is committed once: node.last_batch is moved by the same transaction.
 --   * What came from a site moves that site's resume position in the same transaction.
 --   * A partition is dropped only when it takes no more rows and every queue is past those in it.
+--   * What is deferred leaves its queue, and what falls due returns to it, in one transaction.
 -- Lock order: advisory lock of the parts, node, queues by id, resume positions.
 
 INSERT INTO hedgerow.setting (name, value, kind, meaning) VALUES
@@ -72,6 +73,24 @@ CREATE TABLE hedgerow.dead_letter (
 	UNIQUE (queue, seq)
 );
 
+-- What shall be appended to a queue later: what its destination would not take for now, and what goes
+-- there only when no receipt says that it is not needed.
+CREATE TABLE hedgerow.deferred (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	queue bigint NOT NULL REFERENCES hedgerow.queue,
+	not_before timestamptz NOT NULL,
+	envelope_id bytea NOT NULL,
+	sender text NOT NULL, -- bare, as is recipient
+	recipient text NOT NULL,
+	awaits text,	-- the stanza id whose receipt from the recipient makes this row go
+	asked boolean NOT NULL DEFAULT false, -- for the receipt, by us: nobody else waits for it
+	expires timestamptz,
+	envelope bytea NOT NULL,
+	UNIQUE (queue, envelope_id)
+);
+CREATE INDEX deferred_due ON hedgerow.deferred (not_before);
+CREATE INDEX deferred_pair ON hedgerow.deferred (recipient, sender, awaits);
+
 -- Held shared by each transaction that appends, exclusively by the one that rotates: so nobody
 -- appends to a partition after it was closed.
 CREATE FUNCTION hedgerow.journal_lock_key() RETURNS bigint
@@ -97,13 +116,18 @@ SELECT hedgerow.journal_add_part(1);
 
 -- Appends and acknowledges. queues are ascending by id; counts[i] rows go to queues[i]; row r goes
 -- to queues[row_queue[r]] as its row_offset[r]-th, both from 1. acked -1: unchanged.
+-- later_*: rows for the table deferred; cancel_*: receipts (of recipient, to sender, for a stanza id).
 -- Returns the seq of the first row of each queue, 0 where there is none; NULL when this batch was
 -- committed before.
 CREATE FUNCTION hedgerow.journal_commit(
 	node text, number bigint,
 	queues bigint[], counts int[], acked bigint[], wake boolean[],
 	row_queue int[], row_offset int[], sender text[], recipient text[], envelope bytea[], expires timestamptz[],
-	origin_site text[], origin_from bigint[], origin_to bigint[]) RETURNS bigint[]
+	origin_site text[], origin_from bigint[], origin_to bigint[],
+	later_queue bigint[] DEFAULT '{}', later_at timestamptz[] DEFAULT '{}', later_id bytea[] DEFAULT '{}',
+	later_sender text[] DEFAULT '{}', later_recipient text[] DEFAULT '{}', later_awaits text[] DEFAULT '{}',
+	later_asked boolean[] DEFAULT '{}', later_expires timestamptz[] DEFAULT '{}', later_envelope bytea[] DEFAULT '{}',
+	cancel_recipient text[] DEFAULT '{}', cancel_sender text[] DEFAULT '{}', cancel_awaits text[] DEFAULT '{}') RETURNS bigint[]
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
@@ -116,7 +140,8 @@ DECLARE
 	n int;
 	top bigint;
 BEGIN
-	IF total = 0 AND coalesce(cardinality(origin_site), 0) = 0 THEN
+	IF total = 0 AND coalesce(cardinality(origin_site), 0) = 0 AND cardinality(later_queue) = 0
+		AND cardinality(cancel_awaits) = 0 THEN
 		-- Acknowledgements only: lost in a crash, they come again.
 		PERFORM set_config('synchronous_commit', 'off', true);
 	END IF;
@@ -166,6 +191,20 @@ BEGIN
 				unnest(sender) AS s, unnest(recipient) AS t, unnest(envelope) AS e) r;
 	END IF;
 
+	IF cardinality(later_queue) > 0 THEN
+		INSERT INTO hedgerow.deferred (queue, not_before, envelope_id, sender, recipient, awaits, asked, expires, envelope)
+			SELECT r.q, least(r.n, r.x), r.i, r.s, r.t, r.a, r.k, r.x, r.e
+			FROM (SELECT unnest(later_queue) AS q, unnest(later_at) AS n, unnest(later_id) AS i, unnest(later_sender) AS s,
+				unnest(later_recipient) AS t, unnest(later_awaits) AS a, unnest(later_asked) AS k,
+				unnest(later_expires) AS x, unnest(later_envelope) AS e) r
+			ON CONFLICT DO NOTHING;
+	END IF;
+	IF cardinality(cancel_awaits) > 0 THEN
+		DELETE FROM hedgerow.deferred d
+			USING (SELECT unnest(cancel_recipient) AS t, unnest(cancel_sender) AS s, unnest(cancel_awaits) AS a) c
+			WHERE d.recipient = c.t AND d.sender = c.s AND d.awaits = c.a;
+	END IF;
+
 	FOR i IN 1 .. coalesce(cardinality(origin_site), 0) LOOP
 		UPDATE hedgerow.resume_position AS p SET position = origin_to[i]
 			WHERE p.site = origin_site[i] AND p.position = origin_from[i];
@@ -178,6 +217,52 @@ BEGIN
 	END LOOP;
 	RETURN first;
 END $$;
+
+-- Appends what has fallen due to its queue, and with it all else of the same sender and recipient that
+-- is deferred for the same reason, in the order in which it was deferred. Returns how many rows.
+CREATE FUNCTION hedgerow.journal_due() RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_variable
+DECLARE
+	current int;
+	total bigint := 0;
+	ids bigint[];
+	added bigint;
+	top bigint;
+	pair record;
+BEGIN
+	IF NOT EXISTS (SELECT FROM hedgerow.deferred d WHERE d.not_before <= now())
+		OR NOT pg_try_advisory_xact_lock(7161110847210741003) THEN -- another gateway is at it
+		RETURN 0;
+	END IF;
+	PERFORM pg_advisory_xact_lock_shared(7161110847210741001);
+	SELECT p.part INTO STRICT current FROM hedgerow.journal_part p WHERE p.closed_at IS NULL;
+	FOR pair IN SELECT r.queue, r.sender, r.recipient, r.waits FROM (
+			SELECT d.queue, d.sender, d.recipient, d.awaits IS NOT NULL AS waits, min(d.id) AS first
+			FROM (SELECT * FROM hedgerow.deferred w WHERE w.not_before <= now() ORDER BY w.not_before LIMIT 1000) d
+			GROUP BY 1, 2, 3, 4) r ORDER BY r.queue, r.first LOOP
+		-- Locked before they are counted: a receipt may come meanwhile, and seq has no gaps.
+		SELECT array_agg(w.id) INTO ids FROM (SELECT d.id FROM hedgerow.deferred d WHERE d.queue = pair.queue
+			AND d.sender = pair.sender AND d.recipient = pair.recipient AND (d.awaits IS NOT NULL) = pair.waits FOR UPDATE) w;
+		added := coalesce(cardinality(ids), 0);
+		CONTINUE WHEN added = 0;
+		UPDATE hedgerow.queue q SET head = q.head + added WHERE q.id = pair.queue RETURNING q.head INTO STRICT top;
+		WITH due AS (DELETE FROM hedgerow.deferred d WHERE d.id = ANY (ids) RETURNING d.*)
+		INSERT INTO hedgerow.journal (part, queue, seq, expires, sender, recipient, envelope)
+			SELECT current, d.queue, top - added + row_number() OVER (ORDER BY d.id), d.expires, d.sender, d.recipient, d.envelope
+			FROM due d;
+		PERFORM pg_notify('hedgerow_queue', pair.queue::text);
+		total := total + added;
+	END LOOP;
+	RETURN total;
+END $$;
+
+-- Receipts that the gateway itself asked for and that have not come.
+CREATE FUNCTION hedgerow.journal_asked() RETURNS TABLE (recipient text, sender text, awaits text)
+LANGUAGE sql STABLE AS $$
+	SELECT d.recipient, d.sender, d.awaits FROM hedgerow.deferred d WHERE d.asked ORDER BY d.id DESC LIMIT 65536
+$$;
 
 CREATE FUNCTION hedgerow.journal_open(name text)
 	RETURNS TABLE (id bigint, head bigint, acked bigint, incarnation text)
@@ -323,13 +408,14 @@ END $$;
 
 GRANT SELECT, INSERT, UPDATE ON hedgerow.queue, hedgerow.node, hedgerow.resume_position TO hedgerow_gateway;
 GRANT SELECT, INSERT ON hedgerow.journal, hedgerow.dead_letter TO hedgerow_gateway;
+GRANT SELECT, INSERT, DELETE ON hedgerow.deferred TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.journal_part TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
-	hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
+	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
 	hedgerow.journal_add_part, hedgerow.journal_part_in_use, hedgerow.journal_lock_key, hedgerow.setting_value,
 	hedgerow.check_keys FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
-	hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain
+	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain
 	TO hedgerow_gateway;
 
 COMMENT ON TABLE hedgerow.queue IS 'Destinations of the journal: head is the last seq appended, acked the last one accepted';
@@ -338,4 +424,5 @@ COMMENT ON TABLE hedgerow.journal_part IS 'The journal''s partitions; the one wi
 COMMENT ON TABLE hedgerow.resume_position IS 'How far we have what each site sends';
 COMMENT ON TABLE hedgerow.node IS 'Gateway processes of this site';
 COMMENT ON TABLE hedgerow.key_clock IS 'When it was last looked whether a key begins or ends';
+COMMENT ON TABLE hedgerow.deferred IS 'Envelopes that return to their queue at a later time';
 COMMENT ON TABLE hedgerow.dead_letter IS 'Envelopes that their destination would not take';

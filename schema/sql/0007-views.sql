@@ -119,7 +119,8 @@ CREATE VIEW hedgerow.metric_status AS
 
 CREATE VIEW hedgerow.queues AS
 	SELECT q.name AS queue, q.head - q.acked AS depth, q.head, q.acked,
-		hedgerow.is_leased(hedgerow.queue_lease(q.name)) AS served, q.id, q.incarnation, q.created_at
+		hedgerow.is_leased(hedgerow.queue_lease(q.name)) AS served,
+		(SELECT count(*) FROM hedgerow.deferred d WHERE d.queue = q.id) AS deferred, q.id, q.incarnation, q.created_at
 	FROM hedgerow.queue q ORDER BY q.head - q.acked DESC, q.name;
 
 CREATE VIEW hedgerow.journal_parts AS

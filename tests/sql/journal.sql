@@ -56,6 +56,35 @@ SELECT is((SELECT count(*) FROM (SELECT pg_temp.append(12, 1, 8, repeat('y', 104
 SELECT is((SELECT count(*) FROM hedgerow.journal_read(1, 8, 100)), 4::bigint, 'are read four at a time');
 SELECT is((SELECT min(seq) FROM hedgerow.journal_read(1, 8, 100)), 9::bigint, 'from the beginning');
 
+-- what is deferred, and receipts
+SELECT is((SELECT id FROM hedgerow.journal_open('mail:example.com')), 3::bigint, 'a queue for mail');
+CREATE FUNCTION pg_temp.defer(number bigint, at timestamptz, id text, recipient text, awaits text DEFAULT NULL) RETURNS bigint[] LANGUAGE sql AS $$
+	SELECT hedgerow.journal_commit('n1', number, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+		'{3}', ARRAY[at], ARRAY[convert_to(id, 'UTF8')], '{s@x}', ARRAY[recipient], ARRAY[awaits], ARRAY[awaits IS NOT NULL], '{NULL}', ARRAY[convert_to(id, 'UTF8')])
+$$;
+CREATE FUNCTION pg_temp.mailed() RETURNS text[] LANGUAGE sql AS $$
+	SELECT array_agg(seq || convert_from(envelope, 'UTF8') ORDER BY seq) FROM hedgerow.journal_read(3, 0, 100)
+$$;
+SELECT is(pg_temp.defer(13, now() + interval '1 hour', 'a', 'r@x', 'm1'), '{}', 'a copy that waits for a receipt');
+SELECT is(pg_temp.defer(14, now() - interval '1 second', 'b', 'r@x', 'm2'), '{}', 'another');
+SELECT is(pg_temp.defer(15, now() - interval '1 second', 'b', 'r@x', 'm2'), '{}', 'which is the same when it comes twice');
+SELECT is(pg_temp.defer(16, now() + interval '1 hour', 'c', 'r@x'), '{}', 'and what was not taken');
+SELECT is(pg_temp.defer(17, now() + interval '1 hour', 'd', 'q@x', 'm3'), '{}', 'for somebody else too');
+SELECT is((SELECT count(*) FROM hedgerow.journal_asked()), 3::bigint, 'it is known what was asked for');
+SELECT is((SELECT head FROM hedgerow.queue WHERE id = 3), 0::bigint, 'nothing of it is in the queue');
+SELECT is(hedgerow.journal_due(), 2::bigint, 'what is due goes with what waits for the same pair');
+SELECT is(pg_temp.mailed(), '{1a,2b}', 'in order');
+SELECT is(hedgerow.journal_due(), 0::bigint, 'once');
+SELECT is(hedgerow.journal_commit('n1', 18, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+	cancel_recipient => '{q@x}', cancel_sender => '{other@x}', cancel_awaits => '{m3}'), '{}', 'a receipt for another sender');
+SELECT is((SELECT count(*) FROM hedgerow.deferred), 2::bigint, 'does nothing');
+SELECT is(hedgerow.journal_commit('n1', 19, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+	cancel_recipient => '{q@x}', cancel_sender => '{s@x}', cancel_awaits => '{m3}'), '{}', 'the right one');
+UPDATE hedgerow.deferred SET not_before = now();
+SELECT is(hedgerow.journal_due(), 1::bigint, 'makes the copy go');
+SELECT is(pg_temp.mailed(), '{1a,2b,3c}', 'what was not taken comes again');
+SELECT is(pg_temp.ack(20, 3, 3), '{0}', 'and is acknowledged');
+
 -- dead letters
 SELECT lives_ok($$ SELECT hedgerow.journal_dead_letter(1, 7, 'one', 'poison') $$, 'a dead letter');
 SELECT lives_ok($$ SELECT hedgerow.journal_dead_letter(1, 7, 'one', 'poison') $$, 'told twice');
@@ -71,17 +100,17 @@ UPDATE hedgerow.setting SET value = '0' WHERE name IN ('journal_rotate_after', '
 SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'rotation is due');
 SELECT is((SELECT array_agg(part || CASE WHEN closed_at IS NULL THEN ' open' ELSE ' closed' END ORDER BY part) FROM hedgerow.journal_part),
 	'{"1 closed","2 open"}', 'a new partition');
-SELECT is(pg_temp.append(13, 2, 1), '{2}', 'takes rows');
+SELECT is(pg_temp.append(23, 2, 1), '{2}', 'takes rows');
 SELECT is((SELECT tableoid::regclass::text FROM hedgerow.journal WHERE queue = 2 AND seq = 2), 'hedgerow.journal_2', 'there');
 SELECT is((SELECT array_agg(seq) FROM hedgerow.journal_read(2, 0, 10)), '{1,2}', 'reading goes over both');
 SELECT throws_ok($$ INSERT INTO hedgerow.journal VALUES (2, 2, NULL, 2, 'a', 'b', 'c') $$, '23505', NULL, 'a seq is there once');
 UPDATE hedgerow.setting SET value = '1 day' WHERE name = 'journal_rotate_after';
 SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'not everything is acknowledged');
 SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'so nothing is dropped');
-SELECT pg_temp.ack(14, 1, 17) \g /dev/null
+SELECT pg_temp.ack(24, 1, 17) \g /dev/null
 SELECT hedgerow.journal_maintain() \g /dev/null
 SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'one queue alone is not enough');
-SELECT pg_temp.ack(15, 2, 1) \g /dev/null
+SELECT pg_temp.ack(25, 2, 1) \g /dev/null
 UPDATE hedgerow.setting SET value = '1 hour' WHERE name = 'journal_retain';
 SELECT hedgerow.journal_maintain() \g /dev/null
 SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'it is kept for a while');

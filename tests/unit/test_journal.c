@@ -2,6 +2,7 @@
 /* Against a real registry: started again under tests/with-registry.sh when there is none. */
 #include "base/log.h"
 #include "federation/journal.h"
+#include "schema/journal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -292,6 +293,74 @@ static void what_is_given_up_goes_with_its_replacement(void **state)
 	scene_free(scene);
 }
 
+static void count_up(void *arg)
+{
+	++*(int *)arg;
+}
+
+static void on_due(void *arg, enum hr_status status, const struct hr_err *err)
+{
+	(void)err;
+	assert_int_equal(status, HR_OK);
+	++*(int *)arg;
+}
+
+/* The end of an entry is told after its commit; what is deferred comes when it is due, unless its
+ * receipt came. */
+static void what_is_deferred_comes_later_unless_its_receipt_came(void **state)
+{
+	struct scene *scene = scene_new("deferred");
+	int done = 0, due = 0;
+
+	(void)state;
+	scene->accept_all = false;
+	journal_consume(scene->target, on_ready, scene);
+	scene->put = scene->want = 2;
+	while (!scene->ready)
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	for (int n = 1; n <= 2; n++) {
+		scoped_str id = str_format("m%d", n);
+		scoped_str payload = str_format("<body>%d</body>", n);
+		scoped(envelope) envelope = envelope_new(&(struct envelope_fields){
+			.stanza_id = slice_str(id),
+			.from = slice_lit("ada@example.com/home"),
+			.to = slice_str(n == 1 ? "bob@example.com" : "carol@example.com/x"),
+			.payload = slice_str(payload),
+			.received = 1,
+		});
+		journal_put(scene->journal,
+			    &(struct journal_entry){
+				    .envelope = envelope,
+				    .later = { scene->target, 1, .awaits = true, .asked = true },
+				    .done = count_up,
+				    .arg = &done });
+	}
+	scoped(envelope) receipt = envelope_new(&(struct envelope_fields){
+		.from = slice_lit("bob@example.com/phone"),
+		.to = slice_lit("ada@example.com/home"),
+		.payload = slice_lit("m1"),
+		.received = 1,
+	});
+	journal_put(scene->journal, &(struct journal_entry){ .receipt = receipt,
+							     .receipt_of = receipt->f.payload,
+							     .done = count_up,
+							     .arg = &done });
+	assert_int_equal(done, 0);
+	while (done < 3)
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	assert_int_equal(queue_head(journal_queue(scene->target)), 0);
+	journal_due(scene->breaker, on_due, &due);
+	while (!due)
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	journal_look(scene->journal); /* as the notification would */
+	int64_t seq;
+	while (!queue_peek(journal_queue(scene->target), &seq))
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	assert_int_equal(number_of(queue_peek(journal_queue(scene->target), &seq)), 2);
+	assert_int_equal(queue_head(journal_queue(scene->target)), 1);
+	scene_free(scene);
+}
+
 static void two_gateways_cannot_share_a_node_name(void **state)
 {
 	struct scene *first = scene_new("lease"), *second;
@@ -321,6 +390,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_was_not_accepted_is_there_after_a_restart),
 		cmocka_unit_test(a_position_moves_with_what_it_brought),
 		cmocka_unit_test(what_is_given_up_goes_with_its_replacement),
+		cmocka_unit_test(what_is_deferred_comes_later_unless_its_receipt_came),
 		cmocka_unit_test(two_gateways_cannot_share_a_node_name),
 	};
 
