@@ -3,7 +3,7 @@
 """Real XMPP clients, logged in as people of the lab.
 
     clients.py ACCOUNTS chat FROM TO TEXT     one message, and what became of it on both sides
-    clients.py ACCOUNTS demo ONE OTHER        a short conversation, as each side saw it
+    clients.py ACCOUNTS demo PERSON...        a short conversation, each to the next, as each saw it
 
 A person is a JID or an address of the file ACCOUNTS (JID, address, password, host, port, server),
 or what stands before the @ in either; TO may be any address.
@@ -140,14 +140,17 @@ async def chat(accounts, person, to, text):
     return good
 
 
-async def demo(one, other):
+async def demo(people):
+    one, other = people[0], people[1]
     lines = ["Hello from the other side of the hedge.", "I read you. Which server are you on?",
              f"{one.server}, and you are on {other.server}; we share a domain all the same.",
              "Grüße, 你好, שלום: every byte arrives."]
-    clients = await login_all([one, other])
+    if len(people) > 2:
+        lines = [f"Hello, this is {person.address.split('@')[0]}, on {person.server}." for person in people]
+    clients = await login_all(people)
     good = True
     for i, line in enumerate(lines):
-        speaker, listener = clients[i % 2], clients[1 - i % 2]
+        speaker, listener = clients[i % len(clients)], clients[(i + 1) % len(clients)]
         speaker.say(listener.account.address, line)
         good = await delivered(speaker, listener, line)
         if not good:
@@ -167,7 +170,7 @@ def main(path, verb, *words):
             known = ", ".join(account.jid.split("@")[0] for account in accounts)
             sys.exit(f"{name} has no account of the lab; these have: {known}")
         people.append(person)
-    talk = chat(accounts, people[0], words[1], words[2]) if verb == "chat" else demo(*people)
+    talk = chat(accounts, people[0], words[1], words[2]) if verb == "chat" else demo(people)
     try:
         return 0 if asyncio.run(talk) else 1
     except (OSError, asyncio.TimeoutError) as error:
@@ -175,6 +178,6 @@ def main(path, verb, *words):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != (6 if sys.argv[2:3] == ["chat"] else 5):
+    if not (len(sys.argv) == 6 if sys.argv[2:3] == ["chat"] else len(sys.argv) > 4):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -3,10 +3,6 @@
 # What an operator of the two sites does: everything here is done with the command `hedgerow`, with
 # files, and with the XMPP servers' own tools.
 
-site_forest() { # SITE: the forest whose directory is read there
-	case $1 in amsterdam) echo alpha ;; boston) echo beta ;; esac
-}
-
 # The command at a site. What makes or joins databases is the owner's; the rest a mere operator's.
 operator_at() { # SITE WORD...
 	local site=$1 role=operator
@@ -74,25 +70,43 @@ operator_join() {
 
 # --- a forest: where its directory is, what its attributes mean, its domains, its XMPP server ---
 
-operator_forest() { # SITE
-	local site=$1 forest base secrets=$LAB/$1/secrets
-	forest=$(site_forest "$site")
-	base=$(slapd_base "$forest")
-	install -m 600 "$LAB/$forest/slapd/tls/ca.pem" "$secrets/$forest.ca"
-	install -m 600 "$LAB/$forest/slapd/service.secret" "$secrets/$forest.password"
-	operator_at "$site" forest add "$forest" --kind openldap \
-		--url "ldaps://127.0.0.1:$(slapd_port "$forest")" --ca "$forest.ca" \
-		--bind-dn "cn=hedgerow,ou=Services,$base" --bind-secret "$forest.password" \
-		--base-dn "ou=People,$base" --filter '(objectClass=imPerson)'
-	operator_at "$site" mapping add "$forest" installation imInstallation
-	operator_at "$site" mapping add "$forest" alias imAlias
-	operator_at "$site" mapping add "$forest" enabled imEnabled
+operator_forest() { # FOREST
+	local forest=$1 site=${site_of[$1]}
+	"operator_forest_${directory_of[$forest]}" "$site" "$forest" "$LAB/$site/secrets"
 	operator_at "$site" domain add example.com --forest "$forest"
 	operator_at "$site" domain add "$forest.example" --forest "$forest"
-	case $forest in
-	alpha) operator_installation amsterdam prosody-alpha alpha prosody im.alpha.example "$(prosody_port alpha COMPONENT)" ;;
-	beta) operator_installation boston ejabberd-beta beta ejabberd im.beta.example "$EJABBERD_COMPONENT" ;;
+	case ${installation_of[$forest]} in
+	prosody-*)
+		operator_installation "$site" "prosody-$forest" "$forest" prosody "${prosody_domain[$forest]}" \
+			"$(prosody_port "$forest" COMPONENT)"
+		;;
+	ejabberd-*)
+		operator_installation "$site" ejabberd-beta beta ejabberd "$ejabberd_domain" "$EJABBERD_COMPONENT"
+		;;
 	esac
+}
+
+operator_forest_slapd() { # SITE FOREST SECRETS
+	local base
+	base=$(slapd_base "$2")
+	install -m 600 "$LAB/$2/slapd/tls/ca.pem" "$3/$2.ca"
+	install -m 600 "$LAB/$2/slapd/service.secret" "$3/$2.password"
+	operator_at "$1" forest add "$2" --kind openldap \
+		--url "ldaps://127.0.0.1:$(slapd_port "$2")" --ca "$2.ca" \
+		--bind-dn "cn=hedgerow,ou=Services,$base" --bind-secret "$2.password" \
+		--base-dn "ou=People,$base" --filter '(objectClass=imPerson)'
+	operator_at "$1" mapping add "$2" installation imInstallation
+	operator_at "$1" mapping add "$2" alias imAlias
+	operator_at "$1" mapping add "$2" enabled imEnabled
+}
+
+operator_forest_samba() { # SITE FOREST SECRETS
+	install -m 600 "$LAB/$2/samba/ca.pem" "$3/$2.ca"
+	install -m 600 "$LAB/$2/samba/svc-hedgerow" "$3/$2.password"
+	operator_at "$1" forest add "$2" --kind activedirectory \
+		--url "ldaps://$(samba_address "$2")" --ca "$2.ca" \
+		--bind-dn "svc-hedgerow@$2.example" --bind-secret "$2.password" --base-dn "$(samba_base "$2")"
+	operator_at "$1" mapping add "$2" installation msDS-cloudExtensionAttribute1
 }
 
 operator_installation() { # SITE NAME FOREST SOFTWARE NATIVE-DOMAIN PORT
@@ -103,12 +117,17 @@ operator_installation() { # SITE NAME FOREST SOFTWARE NATIVE-DOMAIN PORT
 
 # Forests don't talk to each other until somebody says so, at both ends.
 operator_rules() {
-	local site
+	local site one other
 	for site in $sites; do
-		wait_for 60 "both forests at $site" operator_is_true "$site" \
-			"SELECT count(DISTINCT forest) = 2 AND count(*) = 4 FROM hedgerow.email_domain"
-		operator_at "$site" rule add alpha-to-beta allow --from forest:alpha --to forest:beta
-		operator_at "$site" rule add beta-to-alpha allow --from forest:beta --to forest:alpha
+		# shellcheck disable=SC2086
+		wait_for 60 "all forests at $site" operator_is_true "$site" \
+			"SELECT count(DISTINCT forest) = $(wc -w <<<$forests) FROM hedgerow.email_domain WHERE domain <> 'example.com'"
+		for one in $forests; do
+			for other in $forests; do
+				[ "$one" = "$other" ] ||
+					operator_at "$site" rule add "$one-to-$other" allow --from "forest:$one" --to "forest:$other"
+			done
+		done
 	done
 }
 
@@ -119,16 +138,18 @@ operator_lines() { # SITE INSTALLATION
 	operator_at "$1" installation config "$2" | sed "s/SECRET/$(cat "$LAB/$1/secrets/$2.secret")/"
 }
 
-operator_prosody() {
-	operator_lines amsterdam prosody-alpha >"$LAB/alpha/prosody-alpha.lines"
-	prosody_create alpha "$LAB/alpha/prosody-alpha.lines"
-	operator_accounts ada carol erik grace ivan
+xmpp_title() { # FOREST
+	case ${installation_of[$1]} in prosody-*) echo Prosody ;; ejabberd-*) echo ejabberd ;; esac
 }
 
-operator_ejabberd() {
-	operator_lines boston ejabberd-beta >"$LAB/beta/ejabberd-beta.lines"
-	ejabberd_create "$LAB/beta/ejabberd-beta.lines"
-	operator_accounts bob dave fay hugo jane
+operator_xmpp() { # FOREST
+	local lines=$LAB/$1/${installation_of[$1]}.lines
+	operator_lines "${site_of[$1]}" "${installation_of[$1]}" >"$lines"
+	case $1 in
+	alpha) prosody_create alpha "$lines" && operator_accounts ada carol erik grace ivan ;;
+	beta) ejabberd_create "$lines" && operator_accounts bob dave fay hugo jane ;;
+	gamma) prosody_create gamma "$lines" && operator_accounts gus lena max otto pia ;;
+	esac
 }
 
 operator_annex() {
@@ -152,15 +173,12 @@ operator_accounts() { # UID...
 
 # An account for a person in the server of their forest, or in the given installation.
 operator_account() { # UID [INSTALLATION]
-	local uid=$1 installation=${2-} password jid port server forest address
-	forest=$(slapd_forest_of "$uid") || die "nobody has the uid $uid"
-	if [ -z "$installation" ]; then
-		case $forest in alpha) installation=prosody-alpha ;; beta) installation=ejabberd-beta ;; esac
-	fi
-	address=$(slapd_mail "$forest" "$uid")
+	local uid=$1 installation=${2-} password jid port server forest
+	forest=$(directory_forest_of "$uid") || exit
+	installation=${installation:-${installation_of[$forest]}}
 	password=$(new_secret)
 	case $installation in
-	prosody-alpha | prosody-annex)
+	prosody-alpha | prosody-annex | prosody-gamma)
 		prosody_account "${installation#*-}" "$uid" "$password"
 		jid=$uid@${prosody_domain[${installation#*-}]} server=Prosody
 		port=$(prosody_port "${installation#*-}" C2S)
@@ -171,11 +189,16 @@ operator_account() { # UID [INSTALLATION]
 		;;
 	*) die "$installation is not an XMPP server of the lab" ;;
 	esac
+	operator_can_login "$uid" "$jid $(directory_value "$forest" "$uid" mail) $password 127.0.0.1 $port $server"
+}
+
+# The line of a person in the list of accounts, instead of the one that is there.
+operator_can_login() { # UID LINE
 	( # two servers get accounts at once
 		flock 9
 		{
-			grep -v " $address " "$LAB/accounts" || true
-			printf '%s %s %s 127.0.0.1 %s %s\n' "$jid" "$address" "$password" "$port" "$server"
+			grep -v "^$1@" "$LAB/accounts" || true
+			printf '%s\n' "$2"
 		} >"$LAB/accounts.new"
 		mv "$LAB/accounts.new" "$LAB/accounts"
 	) 9>"$LAB/accounts.lock"
@@ -183,20 +206,33 @@ operator_account() { # UID [INSTALLATION]
 
 operator_move() { # UID INSTALLATION
 	local forest
-	forest=$(slapd_forest_of "$1") || die "nobody has the uid $1"
+	forest=$(directory_forest_of "$1") || exit
 	operator_account "$1" "$2"
-	slapd_modify "$forest" <<-END >/dev/null
-		dn: uid=$1,ou=People,$(slapd_base "$forest")
-		changetype: modify
-		replace: imInstallation
-		imInstallation: $2
-	END
+	directory_move "$forest" "$1" "$2" >/dev/null
 	say "In the directory of $forest $1 is now at $2, where the account is new. It takes effect with:"
-	say "  ops/lab hedgerow $(forest_site "$forest") forest sync $forest"
+	say "  ops/lab hedgerow ${site_of[$forest]} forest sync $forest"
 }
 
-forest_site() { # FOREST
-	case $1 in alpha) echo amsterdam ;; beta) echo boston ;; esac
+# Changes the directory, has it read, and waits until both sites know the new address.
+operator_rename() { # UID SURNAME
+	local forest old new since site line
+	forest=$(directory_forest_of "$1") || exit
+	old=$(directory_value "$forest" "$1" mail)
+	new=$(printf '%s.%s@%s' "${old%%.*}" "$2" "${old#*@}" | tr '[:upper:]' '[:lower:]')
+	directory_rename "$forest" "$1" "$2" "$new" >/dev/null
+	since=$(usec_now)
+	operator_at "${site_of[$forest]}" forest sync "$forest" >/dev/null
+	for site in $sites; do
+		wait_for 60 "$new at $site" operator_routes "$site" "$new" ||
+			die "$new is not known at $site: see \"ops/lab hedgerow ${site_of[$forest]} forest runs $forest\""
+		say "  $new is routable at $site after $(seconds_since "$since") s"
+	done
+	line=$(grep "^$1@" "$LAB/accounts") || return 0
+	operator_can_login "$1" "${line/ $old / $new }"
+}
+
+operator_routes() { # SITE ADDRESS
+	operator_is_true "$1" "SELECT address = '$2' FROM hedgerow.lookup_addresses(ARRAY['$2'])"
 }
 
 # --- until it works ---

@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the LDIF of a forest: people.py FOREST INSTALLATION PASSWORD-OF-THE-SERVICE-ACCOUNT
+"""Prints the LDIF of a forest:
+
+    people.py slapd FOREST INSTALLATION PASSWORD      with the account cn=hedgerow and its password
+    people.py samba FOREST INSTALLATION
 
 Sixty people: forty known under example.com, which the forests share, twenty under the forest's own
 domain. The first twenty have an alias, one in thirty may not use messaging.
@@ -12,8 +15,11 @@ GIVEN = {
              "Uma Willem Yara Anton Cleo Edda Gijs Ines Kees Marit",
     "beta": "Bob Dave Fay Hugo Jane Liam Nina Paul Rita Tom "
             "Vera Xavier Zoe Bram Dora Floor Hans Joris Lotte Niels",
+    "gamma": "Gus Lena Max Otto Pia Rosa Sven Tara Ursula Victor "
+             "Wanda Yusuf Zara Alma Boris Celia Dario Elsa Felix Greta",
 }
-SURNAMES = {"alpha": ["Adams", "Clark", "Evans"], "beta": ["Baker", "Doyle", "Ford"]}
+SURNAMES = {"alpha": ["Adams", "Clark", "Evans"], "beta": ["Baker", "Doyle", "Ford"],
+            "gamma": ["Grant", "Hill", "Irwin"]}
 SHARED = 40  # the first so many are under example.com
 
 
@@ -29,7 +35,7 @@ def people(forest):
         yield uid, name, surname, f"{name}.{surname}@{domain}".lower(), aliases, i % 30 != 29
 
 
-def main(forest, installation, password):
+def slapd(forest, installation, password):
     base = f"dc={forest},dc=example"
     print(f"dn: {base}\nobjectClass: dcObject\nobjectClass: organization\ndc: {forest}\no: {forest}\n")
     for unit in ("People", "Services"):
@@ -46,5 +52,16 @@ def main(forest, installation, password):
         print(f"imInstallation: {installation}\nimEnabled: {str(enabled).upper()}\n")
 
 
+def samba(forest, installation):
+    for uid, given, surname, mail, aliases, enabled in people(forest):
+        print(f"dn: CN={given} {surname},OU=People,DC={forest},DC=example\nobjectClass: user")
+        print(f"sAMAccountName: {uid}\nuserPrincipalName: {uid}@{forest}.example")
+        print(f"givenName: {given}\nsn: {surname}\ndisplayName: {given} {surname}\nmail: {mail}")
+        for proxy in [f"SMTP:{mail}"] + [f"smtp:{alias}" for alias in aliases]:
+            print(f"proxyAddresses: {proxy}")
+        print(f"msDS-cloudExtensionAttribute1: {installation}")
+        print(f"userAccountControl: {544 if enabled else 546}\n")  # no password, they don't log in here
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"slapd": slapd, "samba": samba}[sys.argv[1]](*sys.argv[2:])

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# The Prosodys of forest alpha: its own one, and on demand a second one, the annex, at boston. The
-# server's own configuration is here; what Hedgerow needs of it is what `hedgerow installation
-# config` prints, included as it is.
+# The Prosodys: forest alpha's own one, and on demand a second one, the annex, at boston; and forest
+# gamma's. The server's own configuration is here; what Hedgerow needs of it is what `hedgerow
+# installation config` prints, included as it is.
 
-declare -A prosody_domain=([alpha]=im.alpha.example [annex]=annex.alpha.example)
+declare -A prosody_domain=([alpha]=im.alpha.example [annex]=annex.alpha.example [gamma]=im.gamma.example)
+declare -A prosody_forest=([alpha]=alpha [annex]=alpha [gamma]=gamma)
 
-prosody_port() { # alpha|annex C2S|COMPONENT
+prosody_port() { # alpha|annex|gamma C2S|COMPONENT
 	local port=PROSODY_$2_$1
 	printf '%s' "${!port}"
 }
 
-prosody_create() { # alpha|annex FILE with the lines for Hedgerow
-	local dir=$LAB/alpha/prosody-$1 domain=${prosody_domain[$1]} root=
+prosody_create() { # alpha|annex|gamma FILE with the lines for Hedgerow
+	local dir=$LAB/${prosody_forest[$1]}/prosody-$1 domain=${prosody_domain[$1]} root=
 	[ "$(id -u)" != 0 ] || root="run_as_root = true"
 	mkdir -p "$dir/data"
 	authority "$dir/tls" "$domain"
@@ -41,21 +42,21 @@ prosody_create() { # alpha|annex FILE with the lines for Hedgerow
 	prosody_start "$1"
 }
 
-prosody_start() { # alpha|annex
-	cd "$LAB/alpha/prosody-$1"
+prosody_start() { # alpha|annex|gamma
+	cd "$LAB/${prosody_forest[$1]}/prosody-$1"
 	process_run "prosody-$1" lua5.4 /usr/bin/prosody -F --config "$PWD/prosody.cfg.lua"
 	process_ready "prosody-$1" 30 prosody_answers "$1"
 }
 
-prosody_answers() { # alpha|annex
+prosody_answers() { # alpha|annex|gamma
 	port_is_open "$(prosody_port "$1" C2S)" && port_is_open "$(prosody_port "$1" COMPONENT)"
 }
 
-prosody_stop() { # alpha|annex
+prosody_stop() { # alpha|annex|gamma
 	process_end "prosody-$1" TERM 10
 }
 
-prosody_account() { # alpha|annex LOCAL PASSWORD
-	prosodyctl --root --config "$LAB/alpha/prosody-$1/prosody.cfg.lua" \
+prosody_account() { # alpha|annex|gamma LOCAL PASSWORD
+	prosodyctl --root --config "$LAB/${prosody_forest[$1]}/prosody-$1/prosody.cfg.lua" \
 		register "$2" "${prosody_domain[$1]}" "$3" >/dev/null
 }

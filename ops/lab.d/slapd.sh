@@ -16,7 +16,7 @@ slapd_socket() { # FOREST: as an LDAP URL
 	printf 'ldapi://%s' "${path//\//%2F}"
 }
 
-slapd_create() { # FOREST INSTALLATION
+slapd_create() { # FOREST
 	local forest=$1 dir=$LAB/$1/slapd base
 	base=$(slapd_base "$forest")
 	mkdir -p "$dir/db"
@@ -42,6 +42,7 @@ slapd_create() { # FOREST INSTALLATION
 		include $dir/im.schema
 		modulepath /usr/lib/ldap
 		moduleload back_mdb
+		moduleload syncprov
 		pidfile $dir/slapd.pid
 		argsfile $dir/slapd.args
 		TLSCACertificateFile $dir/tls/ca.pem
@@ -57,13 +58,17 @@ slapd_create() { # FOREST INSTALLATION
 		rootpw $(cat "$dir/admin.secret")
 		directory $dir/db
 		maxsize 268435456
-		index objectClass,entryUUID,uid,mail eq
+		index objectClass,entryUUID,entryCSN,uid,mail eq
 		limits dn.exact="cn=hedgerow,ou=Services,$base" size=unlimited time=unlimited
 		access to attrs=userPassword by anonymous auth by * none
 		access to * by dn.exact="cn=hedgerow,ou=Services,$base" read by * none
+		overlay syncprov
+		syncprov-checkpoint 1 1
+		syncprov-sessionlog 1000
 	END
 	chmod 600 "$dir/slapd.conf"
-	/usr/bin/python3 "$lab_d/people.py" "$forest" "$2" "$(cat "$dir/service.secret")" >"$dir/people.ldif"
+	/usr/bin/python3 "$lab_d/people.py" slapd "$forest" "${installation_of[$forest]}" \
+		"$(cat "$dir/service.secret")" >"$dir/people.ldif"
 	chmod 600 "$dir/people.ldif"
 	slapadd -q -f "$dir/slapd.conf" -l "$dir/people.ldif"
 	slapd_start "$forest"
@@ -86,20 +91,37 @@ slapd_modify() { # FOREST
 		-y "$LAB/$1/slapd/admin.secret"
 }
 
-# The address of a person, in lower case; nothing when the forest has no such uid.
-slapd_mail() { # FOREST UID
+# An attribute of a person; nothing when the forest has no such uid.
+slapd_value() { # FOREST UID ATTRIBUTE
 	ldapsearch -x -LLL -o ldif-wrap=no -H "$(slapd_socket "$1")" -D "cn=admin,$(slapd_base "$1")" \
-		-y "$LAB/$1/slapd/admin.secret" -b "$(slapd_base "$1")" "(uid=$2)" mail |
-		sed -n 's/^mail: //p'
+		-y "$LAB/$1/slapd/admin.secret" -b "$(slapd_base "$1")" "(uid=$2)" "$3" | sed -n "s/^$3: //p"
 }
 
-slapd_forest_of() { # UID
-	local forest
-	for forest in $forests; do
-		if [ -n "$(slapd_mail "$forest" "$1")" ]; then
-			printf '%s\n' "$forest"
-			return
-		fi
-	done
-	return 1
+slapd_move() { # FOREST UID INSTALLATION
+	slapd_modify "$1" <<-END
+		dn: uid=$2,ou=People,$(slapd_base "$1")
+		changetype: modify
+		replace: imInstallation
+		imInstallation: $3
+	END
+}
+
+slapd_rename() { # FOREST UID SURNAME ADDRESS
+	local given
+	given=$(slapd_value "$1" "$2" givenName)
+	slapd_modify "$1" <<-END
+		dn: uid=$2,ou=People,$(slapd_base "$1")
+		changetype: modify
+		replace: sn
+		sn: $3
+		-
+		replace: cn
+		cn: $given $3
+		-
+		replace: displayName
+		displayName: $given $3
+		-
+		replace: mail
+		mail: $4
+	END
 }

@@ -44,14 +44,19 @@ def test_status_names_every_process(lab):
 
 
 @pytest.mark.drill
-def test_down_leaves_nothing_behind():
+@pytest.mark.parametrize("shape, shown", [
+    ([], ["ada@im.alpha.example on Prosody", "bob@im.beta.example on ejabberd"]),
+    (["ad"], ["ada@im.alpha.example on Prosody", "bob@im.beta.example on ejabberd", "gus@im.gamma.example on Prosody",
+              "erik.jansen@example.com is routable at boston", "known as erik.jansen@example.com"]),
+], ids=["OpenLDAP", "Active Directory"])
+def test_down_leaves_nothing_behind(shape, shown):
     home = tempfile.mkdtemp(prefix="hrt-")
     os.chmod(home, 0o711)
     one = Lab(os.path.join(home, "lab"))
-    shown = one.run("up")
+    said = one.run("up", *shape)
     try:
-        assert "ada@im.alpha.example on Prosody" in shown
-        assert "bob@im.beta.example on ejabberd" in shown
+        for words in shown:
+            assert words in said
         assert processes_of(one.directory)
     finally:
         one.run("down")
