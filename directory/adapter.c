@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory/adapter.h"
 
-static const struct adapter *const adapters[] = { &ldap_openldap, &ldap_activedirectory };
+static const struct adapter *const adapters[] = { &adapter_openldap, &adapter_activedirectory };
 
 const struct adapter *adapter_find(const char *kind)
 {

@@ -7,12 +7,12 @@
 #include "base/err.h"
 #include "directory/entry.h"
 
-#include <stdatomic.h>
+#include "directory/stop.h"
 
 struct adapter_request {
 	const struct publish_source *source;
 	const char *secrets;	 /* directory of secret files */
-	const atomic_bool *stop; /* the daemon ends: give up with HR_RETRY */
+	const struct stop *stop; /* the daemon ends: give up with HR_RETRY */
 };
 
 /* Takes one entry, borrowed for the call. Anything but HR_OK ends the reading with that status. */
@@ -37,4 +37,4 @@ struct adapter {
 
 const struct adapter *adapter_find(const char *kind); /* NULL: there is none */
 
-extern const struct adapter ldap_openldap, ldap_activedirectory;
+extern const struct adapter adapter_openldap, adapter_activedirectory;

@@ -12,7 +12,6 @@ struct values {
 	struct slice *at; /* owned array of borrowed slices */
 	size_t n, size;
 	size_t dropped; /* past ENTRY_VALUES */
-	bool partial;	/* the directory has more than it gave */
 };
 
 struct entry {
@@ -42,10 +41,8 @@ struct entry *entry_new(const char *const *attributes, size_t n)
 
 void entry_reset(struct entry *entry)
 {
-	for (size_t i = 0; i < entry->n; i++) {
+	for (size_t i = 0; i < entry->n; i++)
 		entry->values[i].n = entry->values[i].dropped = 0;
-		entry->values[i].partial = false;
-	}
 	for (size_t i = 0; i < entry->refused_count; i++)
 		free(entry->refusals[i]);
 	entry->refused_count = entry->anchor_len = 0;
@@ -202,30 +199,21 @@ static void append(struct values *values, struct slice value)
 	values->at[values->n++] = value;
 }
 
-/* Whether a description is of the attribute: the same name, or the name with a range option, which
- * a directory adds when it has more values than it gives at once (MS-ADTS 3.1.1.3.1.3.3). */
-static bool is_named(struct slice description, const char *name, bool *partial)
+/* The place of an attribute in the order of the mapping; entry->n: it has none. */
+static size_t place_of(const struct entry *entry, struct slice name)
 {
-	static const char range[] = ";range=";
-	size_t len = strlen(name);
+	size_t i = 0;
 
-	if (description.len < len || strncasecmp(description.data, name, len) != 0)
-		return false;
-	if (description.len == len)
-		return true;
-	*partial = description.len > len + sizeof range - 1 &&
-		   strncasecmp(description.data + len, range, sizeof range - 1) == 0 &&
-		   description.data[description.len - 1] != '*';
-	return *partial;
+	while (i < entry->n && !(strlen(entry->names[i]) == name.len &&
+				 strncasecmp(name.data, entry->names[i], name.len) == 0))
+		i++;
+	return i;
 }
 
 void entry_add(struct entry *entry, struct slice name, struct slice value)
 {
-	bool partial = false;
-	size_t i = 0;
+	size_t i = place_of(entry, name);
 
-	while (i < entry->n && !is_named(name, entry->names[i], &partial))
-		i++;
 	if (i == entry->n)
 		return;
 	const char *fault = fault_of(value);
@@ -234,7 +222,13 @@ void entry_add(struct entry *entry, struct slice name, struct slice value)
 					 fault));
 	else
 		append(&entry->values[i], value);
-	entry->values[i].partial |= partial;
+}
+
+bool entry_has_room(const struct entry *entry, struct slice name)
+{
+	size_t i = place_of(entry, name);
+
+	return i < entry->n && entry->values[i].dropped == 0;
 }
 
 /* Without an anchor nothing can be published: the row carries only what was wrong. */
@@ -264,7 +258,7 @@ const struct publish_entry *entry_row(struct entry *entry)
 		anchor_by_dn(entry);
 	for (size_t i = 0; i < entry->n; i++) {
 		struct values *values = &entry->values[i];
-		if (values->dropped > 0 || values->partial)
+		if (values->dropped > 0)
 			refuse(entry, str_format("%s: only the first %zu values are read",
 						 entry->names[i], values->n));
 		entry->columns[i] = (struct publish_values){ values->at, values->n };

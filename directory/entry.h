@@ -9,7 +9,7 @@
 
 enum {
 	ENTRY_VALUE_BYTES = 4096, /* the longest value that is read */
-	ENTRY_VALUES = 2000,	  /* the most values of one attribute that are read */
+	ENTRY_VALUES = 5000,	  /* the most values of one attribute that are read */
 	ENTRY_REFUSALS = 20,	  /* the most refusals of one entry that are listed */
 };
 
@@ -32,6 +32,8 @@ void entry_set_guid(struct entry *entry, struct slice bytes);
 /* Adds a value. `name` is the attribute description of the directory, in any case; a value of an
  * attribute that the mapping does not name is left out. The bytes are borrowed until the reset. */
 void entry_add(struct entry *entry, struct slice name, struct slice value);
+/* Whether more values of the attribute would be of use. */
+bool entry_has_room(const struct entry *entry, struct slice name);
 
 /* The row to stage; borrowed until the reset. */
 const struct publish_entry *entry_row(struct entry *entry);

@@ -8,7 +8,7 @@
 struct run_request {
 	struct publish_request publish;
 	const char *secrets;
-	const atomic_bool *stop;
+	const struct stop *stop;
 };
 
 enum { RUN_REFUSALS = 10 };

@@ -34,7 +34,7 @@ struct schedule {
 	struct map *jobs; /* by forest */
 	size_t running;
 	bool asking, ask_again; /* for the plan */
-	atomic_bool stop;	/* read by the workers */
+	struct stop *stop;	/* seen by the workers */
 	loop_fn *stopped;
 	void *stopped_arg;
 };
@@ -59,7 +59,7 @@ static void work(uv_work_t *handle)
 			     .node = job->schedule->options.node,
 			     .dry_run = job->dry_run },
 		.secrets = job->schedule->options.secrets,
-		.stop = &job->schedule->stop,
+		.stop = job->schedule->stop,
 	};
 
 	job->status = run_forest(&request, &job->outcome, &job->err);
@@ -128,7 +128,7 @@ static void on_ended(uv_work_t *handle, int cancelled)
 		}
 	}
 	run_outcome_clear(&job->outcome);
-	if (atomic_load(&schedule->stop))
+	if (stop_is_set(schedule->stop))
 		tell_stopped(schedule);
 	else
 		ask(schedule);
@@ -192,7 +192,7 @@ static void on_plan(void *arg, enum hr_status status, const struct publish_due *
 	msec now = loop_now(schedule->loop);
 
 	schedule->asking = false;
-	if (atomic_load(&schedule->stop)) {
+	if (stop_is_set(schedule->stop)) {
 		tell_stopped(schedule);
 		return;
 	}
@@ -209,7 +209,7 @@ static void on_plan(void *arg, enum hr_status status, const struct publish_due *
 /* One question at a time; what comes meanwhile makes one more. */
 static void ask(struct schedule *schedule)
 {
-	if (atomic_load(&schedule->stop) || !pg_is_up(schedule->pg))
+	if (stop_is_set(schedule->stop) || !pg_is_up(schedule->pg))
 		return;
 	schedule->ask_again = schedule->asking;
 	if (schedule->asking)
@@ -257,6 +257,7 @@ struct schedule *schedule_new(struct loop *loop, const struct schedule_options *
 	schedule->loop = loop;
 	schedule->options = *options;
 	schedule->jobs = map_new();
+	schedule->stop = stop_new();
 	schedule->timer = timer_new(loop, on_timer, schedule);
 	schedule->pg =
 		pg_new(loop, options->database, "hedgerow-directory", &database_events, schedule);
@@ -267,7 +268,7 @@ struct schedule *schedule_new(struct loop *loop, const struct schedule_options *
 
 void schedule_stop(struct schedule *schedule, loop_fn *stopped, void *arg)
 {
-	atomic_store(&schedule->stop, true);
+	stop_set(schedule->stop);
 	timer_set(schedule->timer, 0);
 	schedule->stopped = stopped;
 	schedule->stopped_arg = arg;
@@ -289,5 +290,6 @@ void schedule_free(struct schedule *schedule)
 		free(job);
 	}
 	map_free(schedule->jobs);
+	stop_free(schedule->stop);
 	free(schedule);
 }
