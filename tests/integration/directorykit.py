@@ -46,9 +46,11 @@ def make_authority(directory):
 
 
 class Slapd:
-    """An OpenLDAP server with people u0, u1, ... under ou=People."""
+    """An OpenLDAP server with people u0, u1, ... under ou=People. It tells consumers of changes (RFC
+    4533), of deletions as long as its session log remembers them; sync=False: it does neither."""
 
-    def __init__(self, directory, people):
+    def __init__(self, directory, people, session_log=100, sync=True):
+        self.session_log, self.sync = session_log, sync
         self.directory = pathlib.Path(directory)
         (self.directory / "db").mkdir(parents=True)
         make_authority(self.directory / "tls")
@@ -62,6 +64,8 @@ class Slapd:
 
     def configure(self):
         at = self.directory
+        log = f"syncprov-sessionlog {self.session_log}" if self.session_log else ""
+        overlay = f"overlay syncprov\nsyncprov-checkpoint 1 1\n{log}\n" if self.sync else ""
         (at / "raw.schema").write_text(
             "attributetype ( 1.3.6.1.4.1.32473.9.1 NAME 'rawValue' EQUALITY octetStringMatch"
             " SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )\n"
@@ -84,6 +88,7 @@ include /etc/ldap/schema/inetorgperson.schema
 include {at}/raw.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload syncprov
 pidfile {at}/slapd.pid
 TLSCACertificateFile {at}/tls/ca.pem
 TLSCertificateFile {at}/tls/cert.pem
@@ -98,11 +103,11 @@ rootpw secret
 directory {at}/db
 maxsize 1073741824
 dbnosync
-index objectClass,entryUUID,uid eq
+index objectClass,entryUUID,entryCSN,uid eq
 limits dn.exact="cn=sync,{BASE}" size=unlimited time=unlimited
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="cn=sync,{BASE}" read by * none
-""")
+{overlay}""")
 
     @staticmethod
     def person(uid, **more):
