@@ -57,7 +57,7 @@ static enum hr_status read_all(struct adapter_session *session, adapter_entry_fn
 {
 	struct sink sink = { session->reader, fn, arg };
 	const struct server_search search = {
-		.base = session->source->base_dn,
+		.base = session->source->contexts[0].base_dn,
 		.filter = session->source->filter,
 		.scope = LDAP_SCOPE_SUBTREE,
 		.attributes = reader_attributes(session->reader),

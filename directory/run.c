@@ -43,11 +43,14 @@ enum hr_status run_forest(const struct run_request *request, struct run_outcome 
 	scoped(publish) publish = NULL;
 	struct hr_err why;
 
-	enum hr_status status = publish_begin(&request->publish, &publish, err);
+	enum hr_status status =
+		publish_open(request->database, request->forest, request->node, &publish, err);
+	if (status == HR_OK)
+		status = publish_begin(publish, request->kind, request->draft, err);
 	if (status != HR_OK)
 		return status;
 	if (read_into(publish, request, out, &why) != HR_OK ||
-	    publish_finish(publish, &out->result, &why) != HR_OK)
+	    publish_finish(publish, NULL, 0, &out->result, &why) != HR_OK)
 		return publish_fail(publish, &why, &out->result, err);
 	return publish_refusals(publish, RUN_REFUSALS, keep_refusal, out, err);
 }

@@ -6,7 +6,10 @@
 #include "directory/adapter.h"
 
 struct run_request {
-	struct publish_request publish;
+	const char *database; /* conninfo */
+	const char *forest, *node;
+	enum publish_kind kind;
+	bool draft;
 	const char *secrets;
 	const struct stop *stop;
 };

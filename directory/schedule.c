@@ -19,7 +19,8 @@ struct job {
 	msec not_before; /* 0: no matter; else wait until then whatever the plan says */
 	/* The worker's, while running: */
 	uv_work_t work;
-	bool dry_run;
+	enum publish_kind kind;
+	bool draft;
 	msec began;
 	enum hr_status status;
 	struct hr_err err;
@@ -54,10 +55,11 @@ static void work(uv_work_t *handle)
 {
 	struct job *job = handle->data;
 	const struct run_request request = {
-		.publish = { .database = job->schedule->options.database,
-			     .forest = job->forest,
-			     .node = job->schedule->options.node,
-			     .dry_run = job->dry_run },
+		.database = job->schedule->options.database,
+		.forest = job->forest,
+		.node = job->schedule->options.node,
+		.kind = job->kind,
+		.draft = job->draft,
 		.secrets = job->schedule->options.secrets,
 		.stop = job->schedule->stop,
 	};
@@ -94,6 +96,7 @@ static void log_end(const struct job *job)
 		LOG_INT("read", result->read),
 		LOG_INT("added", result->added),
 		LOG_INT("changed", result->changed),
+		LOG_INT("readdressed", result->readdressed),
 		LOG_INT("removed", result->removed),
 		LOG_INT("disabled", result->disabled),
 		LOG_INT("kept", result->kept),
@@ -134,12 +137,13 @@ static void on_ended(uv_work_t *handle, int cancelled)
 		ask(schedule);
 }
 
-static void begin(struct job *job, bool dry_run)
+static void begin(struct job *job, const struct publish_due *due)
 {
 	struct schedule *schedule = job->schedule;
 
 	job->running = true;
-	job->dry_run = dry_run;
+	job->kind = due->kind;
+	job->draft = due->draft;
 	job->not_before = 0;
 	job->began = loop_now(schedule->loop);
 	schedule->running++;
@@ -178,7 +182,7 @@ static msec follow(struct schedule *schedule, const struct publish_due *due, siz
 		if (at < job->not_before)
 			at = job->not_before;
 		if (at <= now)
-			begin(job, due[i].dry_run);
+			begin(job, &due[i]);
 		else if (at < next)
 			next = at;
 	}

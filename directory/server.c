@@ -219,8 +219,8 @@ enum hr_status server_open(const struct adapter_request *request, struct server 
 
 	server->request = request;
 	err_set(err, HR_FAIL, "no URL");
-	for (size_t i = 0; request->source->urls[i]; i++) {
-		server->url = request->source->urls[i];
+	for (size_t i = 0; request->source->contexts[0].urls[i]; i++) {
+		server->url = request->source->contexts[0].urls[i];
 		if (connect_and_bind(server, err) == HR_OK) {
 			*out = give(server);
 			return HR_OK;

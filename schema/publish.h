@@ -1,49 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Publishing a forest into the registry: what is due (asked on the loop), and one run (on a worker
- * thread, over a blocking connection of its own). See schema/sql/0002-publish.sql for what a run
- * does to the registry and which invariants it keeps. */
+/* Publishing a forest into the registry: its runs, one after the other, over one blocking
+ * connection that belongs to one thread at a time. What a run does to the registry is said in
+ * schema/sql/0002-sync-tables.sql. */
 #pragma once
 
-#include "base/mem.h"
-#include "base/pg.h"
-
-/* What is to be done for a forest of the local site. */
-struct publish_due {
-	struct slice forest;
-	msec due_in; /* 0: now */
-	bool dry_run;
-};
-
-/* status HR_OK: `due` holds one row a forest, borrowed for the call. Otherwise as pg_fn. */
-typedef void publish_plan_fn(void *arg, enum hr_status status, const struct publish_due *due,
-			     size_t n, const struct hr_err *err);
-void publish_plan(struct pg *pg, publish_plan_fn *fn, void *arg);
-
-/* The channels whose notifications mean: ask for the plan again. NULL-terminated. */
-extern const char *const publish_channels[];
-
-/* Everything below belongs to one thread at a time and may block. */
-
-struct publish_request {
-	const char *database; /* conninfo */
-	const char *forest;
-	const char *node;
-	bool dry_run;
-};
-
-/* Where the forest is read from: its row in the registry when the run began. */
-struct publish_source {
-	char *kind;  /* openldap, activedirectory */
-	char **urls; /* tried in order; NULL-terminated */
-	char *tls;   /* ldaps, starttls */
-	char *ca;    /* name of a file in the secrets directory, or NULL: the system's */
-	char *bind_dn;
-	char *bind_secret; /* name of a file in the secrets directory */
-	char *base_dn, *filter;
-	int32_t page_size;
-	char **attributes; /* those that the mapping names; NULL-terminated */
-	size_t attribute_count;
-};
+#include "schema/plan.h"
+#include "schema/source.h"
 
 struct publish_values {
 	const struct slice *at;
@@ -60,28 +22,44 @@ struct publish_entry {
 
 struct publish_result {
 	int64_t run;
+	enum publish_kind kind;
 	char state[16]; /* applied, unchanged, previewed, held, failed */
-	int64_t read, skipped, added, changed, removed, disabled, kept, refused;
-	char why[256]; /* it was held or has failed; else empty */
+	int64_t read, skipped, added, changed, readdressed, removed, disabled, kept, refused;
+	bool wants_full; /* of a changes run: it left removals and the like to a full run */
+	char why[256];	 /* it was held or has failed; else empty */
 };
 
 struct publish;
 
-/* Connects and begins a run. HR_NONE: another daemon is reading this forest.
- * HR_RETRY: the database cannot be reached now. HR_FAIL: it refused. */
-HR_MUST_USE enum hr_status publish_begin(const struct publish_request *request,
-					 struct publish **out, struct hr_err *err);
+/* Connects, takes the forest's lease for as long as `*out` lives and reads its source. `database`
+ * is a conninfo; all texts are borrowed for the life of *out. HR_NONE: another daemon has the
+ * lease. HR_RETRY: the database cannot be reached now. HR_FAIL: it refused. */
+HR_MUST_USE enum hr_status publish_open(const char *database, const char *forest, const char *node,
+					struct publish **out, struct hr_err *err);
 void publish_free(struct publish *publish); /* a run not ended counts as failed; NULL is fine */
 DEFINE_SCOPED(publish)
+/* As last read by publish_open or publish_begin; borrowed until the next publish_begin. */
 const struct publish_source *publish_source(const struct publish *publish);
 
-/* Stages an entry; the row is sent when enough have come. After a failure the run can only be
- * failed or freed. */
+/* Begins a run, and reads the source anew; `draft` (of a dry run only): by the draft of the
+ * mapping. HR_NONE, of PUBLISH_CHANGES only: the source is another than before, nothing has begun;
+ * what was gathered by the old one must be gathered again. Else as publish_open; after HR_RETRY the
+ * connection, and with it the lease, may be gone: free and open again. */
+HR_MUST_USE enum hr_status publish_begin(struct publish *publish, enum publish_kind kind,
+					 bool draft, struct hr_err *err);
+/* Stages an entry, or an anchor that is gone (of a changes run only; one that is not known is
+ * fine). The row is sent when enough have come. Of an anchor staged twice the last counts. After a
+ * failure the run can only be failed or freed. */
 HR_MUST_USE enum hr_status publish_add(struct publish *publish, const struct publish_entry *entry,
 				       struct hr_err *err);
-/* The answer is whole: maps, compares, guards and applies it in one transaction. */
-HR_MUST_USE enum hr_status publish_finish(struct publish *publish, struct publish_result *out,
-					  struct hr_err *err);
+HR_MUST_USE enum hr_status publish_gone(struct publish *publish, struct slice anchor,
+					struct hr_err *err);
+/* The answer is whole: maps, compares, guards and applies it, and stores `cursors` (one a context
+ * that was read), in one transaction. A run that is only previewed, or failed, stores
+ * none; one that is held does: what it holds is for the full run that the decision asks for. */
+HR_MUST_USE enum hr_status publish_finish(struct publish *publish,
+					  const struct publish_cursor *cursors, size_t n,
+					  struct publish_result *out, struct hr_err *err);
 /* Ends the run without touching anybody and writes down why. */
 HR_MUST_USE enum hr_status publish_fail(struct publish *publish, const struct hr_err *why,
 					struct publish_result *out, struct hr_err *err);

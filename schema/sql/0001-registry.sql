@@ -171,16 +171,27 @@ CREATE TABLE hedgerow.forest (
 	urls text[] NOT NULL,
 	tls text NOT NULL DEFAULT 'ldaps',
 	ca text,
-	bind_dn text NOT NULL,
-	bind_secret text NOT NULL,
+	bind text NOT NULL DEFAULT 'simple',
+	bind_dn text,     -- a DN, or with gssapi a principal; NULL: a kind that is not logged on to
+	bind_secret text, -- a file: the password, or with gssapi the keytab
 	base_dn text NOT NULL,
 	filter text NOT NULL,
 	page_size int NOT NULL DEFAULT 1000,
-	sync_interval interval NOT NULL DEFAULT '5 minutes',
+	sync_interval interval NOT NULL DEFAULT '6 hours', -- from one full comparison to the next
+	poll_interval interval NOT NULL DEFAULT '30 seconds', -- changes are asked for at least so often
 	guard_percent int NOT NULL DEFAULT 10,
 	guard_count int NOT NULL DEFAULT 20,
 	priority int NOT NULL DEFAULT 100,
 	PRIMARY KEY (site, forest)
+);
+
+-- Further domains or suffixes of a forest; the first is in its own row.
+CREATE TABLE hedgerow.naming_context (
+	site text,
+	forest text,
+	base_dn text,
+	urls text[] NOT NULL,
+	PRIMARY KEY (site, forest, base_dn)
 );
 
 CREATE TABLE hedgerow.mapping (
@@ -535,6 +546,67 @@ BEGIN
 	RETURN NEW;
 END $$;
 
+CREATE FUNCTION hedgerow.check_base_dn(value text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	IF coalesce(value, '') !~ '=' THEN
+		PERFORM hedgerow.refuse(format('base_dn "%s" is not a distinguished name', coalesce(value, '')), 'write it like ou=People,dc=example,dc=com');
+	END IF;
+END $$;
+
+CREATE FUNCTION hedgerow.check_urls(forest text, kind text, tls text, urls text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	url text;
+BEGIN
+	IF coalesce(cardinality(urls), 0) = 0 THEN
+		PERFORM hedgerow.refuse(format('forest "%s" has no url', forest), 'give one or more like ldaps://dc1.example');
+	END IF;
+	FOREACH url IN ARRAY urls LOOP
+		IF kind = 'ldif' THEN
+			IF coalesce(url, '') !~ '^file:///[^?#[:cntrl:]]+$' THEN
+				PERFORM hedgerow.refuse(format('"%s" is not the url of an LDIF file', coalesce(url, '')), 'write it as file:///PATH');
+			END IF;
+			CONTINUE;
+		END IF;
+		IF url IS NULL OR url !~ '^ldaps?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$' THEN
+			PERFORM hedgerow.refuse(format('"%s" is not the url of a directory', coalesce(url, '')),
+				'write it as ldaps://HOST[:PORT], or ldap://HOST[:PORT] with tls starttls');
+		END IF;
+		IF substring(url from ':([0-9]+)/?$')::int NOT BETWEEN 1 AND 65535 THEN
+			PERFORM hedgerow.refuse(format('url "%s" has no port that there is', url), 'a port is a number from 1 to 65535');
+		END IF;
+		IF (url LIKE 'ldaps:%') <> (tls = 'ldaps') THEN
+			PERFORM hedgerow.refuse(format('url "%s" does not go with tls %s', url, tls),
+				'ldaps:// goes with tls ldaps, ldap:// with tls starttls; tls plain is ldap:// without encryption, for private networks only');
+		END IF;
+	END LOOP;
+END $$;
+
+CREATE FUNCTION hedgerow.valid_naming_context() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+	f hedgerow.forest;
+BEGIN
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	SELECT * INTO f FROM hedgerow.forest t WHERE t.site = NEW.site AND t.forest = NEW.forest;
+	IF NOT FOUND THEN
+		PERFORM hedgerow.refuse(format('forest "%s" is not one of this site', NEW.forest), 'add it first: hedgerow forest add',
+			hedgerow.known('forests', ARRAY(SELECT t.forest FROM hedgerow.forest t WHERE t.site = NEW.site ORDER BY 1)));
+	END IF;
+	PERFORM hedgerow.check_base_dn(NEW.base_dn);
+	PERFORM hedgerow.check_urls(NEW.forest, f.kind, f.tls, NEW.urls);
+	IF lower(NEW.base_dn) = lower(f.base_dn) OR EXISTS (SELECT FROM hedgerow.naming_context c
+		WHERE c.site = NEW.site AND c.forest = NEW.forest AND lower(c.base_dn) = lower(NEW.base_dn)
+		AND (TG_OP = 'INSERT' OR c.base_dn <> OLD.base_dn)) THEN
+		PERFORM hedgerow.refuse(format('%s is a naming context of forest "%s" already', NEW.base_dn, NEW.forest),
+			'each is named once; several servers of one are several urls');
+	END IF;
+	RETURN NEW;
+END $$;
+
 CREATE FUNCTION hedgerow.valid_forest() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -567,39 +639,33 @@ BEGIN
 		RETURN OLD;
 	END IF;
 	PERFORM hedgerow.check_name('a forest', NEW.forest);
-	PERFORM hedgerow.check_word('the kind of a forest', NEW.kind, ARRAY['openldap', 'activedirectory']);
-	PERFORM hedgerow.check_word('tls', NEW.tls, ARRAY['ldaps', 'starttls']);
-	IF coalesce(cardinality(NEW.urls), 0) = 0 THEN
-		PERFORM hedgerow.refuse(format('forest "%s" has no url', NEW.forest), 'give one or more like ldaps://dc1.example');
-	END IF;
-	FOREACH url IN ARRAY NEW.urls LOOP
-		IF url IS NULL OR url !~ '^ldaps?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$' THEN
-			PERFORM hedgerow.refuse(format('"%s" is not the url of a directory', coalesce(url, '')),
-				'write it as ldaps://HOST[:PORT], or ldap://HOST[:PORT] with tls starttls');
-		END IF;
-		IF substring(url from ':([0-9]+)/?$')::int NOT BETWEEN 1 AND 65535 THEN
-			PERFORM hedgerow.refuse(format('url "%s" has no port that there is', url), 'a port is a number from 1 to 65535');
-		END IF;
-		IF (url LIKE 'ldaps:%') <> (NEW.tls = 'ldaps') THEN
-			PERFORM hedgerow.refuse(format('url "%s" does not go with tls %s', url, NEW.tls),
-				'ldaps:// goes with tls ldaps, ldap:// with tls starttls; plain text is not possible');
-		END IF;
-	END LOOP;
+	PERFORM hedgerow.check_word('the kind of a forest', NEW.kind, ARRAY['openldap', 'activedirectory', 'ldif']);
+	PERFORM hedgerow.check_word('tls', NEW.tls, ARRAY['ldaps', 'starttls', 'plain']);
+	PERFORM hedgerow.check_word('the bind of a forest', NEW.bind, ARRAY['simple', 'gssapi']);
+	PERFORM hedgerow.check_urls(NEW.forest, NEW.kind, NEW.tls, NEW.urls);
 	PERFORM hedgerow.check_file('the CA', NEW.ca);
-	PERFORM hedgerow.check_file('the bind password', NEW.bind_secret);
-	IF coalesce(NEW.bind_dn, '') !~ '[^[:space:]]' THEN
-		PERFORM hedgerow.refuse(format('forest "%s" has no bind_dn', NEW.forest),
-			'name who reads the directory, like cn=hedgerow,dc=example,dc=com: a bind without a name is anonymous');
+	PERFORM hedgerow.check_file(CASE NEW.bind WHEN 'gssapi' THEN 'the keytab' ELSE 'the bind password' END, NEW.bind_secret);
+	IF NEW.kind <> 'ldif' AND (coalesce(NEW.bind_dn, '') !~ '[^[:space:]]' OR NEW.bind_secret IS NULL) THEN
+		PERFORM hedgerow.refuse(format('forest "%s" has no %s', NEW.forest,
+				CASE WHEN coalesce(NEW.bind_dn, '') !~ '[^[:space:]]' THEN 'bind_dn' ELSE 'bind_secret' END),
+			'name who reads the directory, like cn=hedgerow,dc=example,dc=com, and the file with the password: a bind without a name is anonymous');
 	END IF;
-	IF coalesce(NEW.base_dn, '') !~ '=' THEN
-		PERFORM hedgerow.refuse(format('base_dn "%s" is not a distinguished name', coalesce(NEW.base_dn, '')), 'write it like ou=People,dc=example,dc=com');
+	PERFORM hedgerow.check_base_dn(NEW.base_dn);
+	IF EXISTS (SELECT FROM hedgerow.naming_context c WHERE c.site = NEW.site AND c.forest = NEW.forest
+		AND lower(c.base_dn) = lower(NEW.base_dn)) THEN
+		PERFORM hedgerow.refuse(format('%s is another naming context of forest "%s"', NEW.base_dn, NEW.forest), 'remove that first');
 	END IF;
+	FOR url IN SELECT u FROM hedgerow.naming_context c CROSS JOIN unnest(c.urls) u
+		WHERE c.site = NEW.site AND c.forest = NEW.forest LOOP
+		PERFORM hedgerow.check_urls(NEW.forest, NEW.kind, NEW.tls, ARRAY[url]);
+	END LOOP;
 	IF coalesce(NEW.filter, '') !~ '^\(.+\)$'
 		OR length(replace(NEW.filter, '(', '')) <> length(replace(NEW.filter, ')', '')) THEN
 		PERFORM hedgerow.refuse(format('"%s" is not an LDAP filter', coalesce(NEW.filter, '')), 'write it like (objectClass=inetOrgPerson), each parenthesis closed');
 	END IF;
 	PERFORM hedgerow.check_range('page_size', NEW.page_size, 1, 100000);
 	PERFORM hedgerow.check_interval('sync_interval', NEW.sync_interval, '1 second', '30 days');
+	PERFORM hedgerow.check_interval('poll_interval', NEW.poll_interval, '1 second', '1 day');
 	PERFORM hedgerow.check_range('guard_percent', NEW.guard_percent, 0, 100);
 	PERFORM hedgerow.check_range('guard_count', NEW.guard_count, 0, 1000000);
 	PERFORM hedgerow.check_range('priority', NEW.priority, 0, 1000000);
@@ -845,7 +911,7 @@ DECLARE
 	t text;
 	op text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'mapping', 'email_domain', 'installation', 'rule'] LOOP
+	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'naming_context', 'mapping', 'email_domain', 'installation', 'rule'] LOOP
 		EXECUTE format('CREATE TRIGGER a_own BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.own_row()', t);
 		EXECUTE format('CREATE TRIGGER b_valid BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
@@ -885,7 +951,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'mapping', 'email_domain', 'installation',
+	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'naming_context', 'mapping', 'email_domain', 'installation',
 		'rule', 'person', 'alias'] LOOP
 		EXECUTE format('CREATE TRIGGER a_keep_own BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.keep_own()', t);
@@ -907,7 +973,7 @@ CREATE TRIGGER c_audit AFTER UPDATE ON hedgerow.setting
 ---- Rights
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.site, hedgerow.site_key, hedgerow.link, hedgerow.forest,
-	hedgerow.mapping, hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.local_site
+	hedgerow.naming_context, hedgerow.mapping, hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.local_site
 	TO hedgerow_operator;
 GRANT SELECT ON hedgerow.person, hedgerow.alias TO hedgerow_operator;
 GRANT SELECT ON hedgerow.setting, hedgerow.change_log TO hedgerow_operator;
@@ -917,7 +983,7 @@ GRANT SELECT ON hedgerow.local_site, hedgerow.site, hedgerow.site_key, hedgerow.
 	hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.person, hedgerow.alias
 	TO hedgerow_gateway;
 
-GRANT SELECT ON hedgerow.local_site, hedgerow.site, hedgerow.forest, hedgerow.mapping,
+GRANT SELECT ON hedgerow.local_site, hedgerow.site, hedgerow.forest, hedgerow.naming_context, hedgerow.mapping,
 	hedgerow.email_domain, hedgerow.installation TO hedgerow_directory;
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.person, hedgerow.alias TO hedgerow_directory;
 
@@ -933,6 +999,7 @@ COMMENT ON TABLE hedgerow.site IS 'The sites of the federation and where they ar
 COMMENT ON TABLE hedgerow.site_key IS 'CURVE public keys of a site''s gateways; two may be valid at a time';
 COMMENT ON TABLE hedgerow.link IS 'A site''s consent to talk to a peer; a link is up when both have one';
 COMMENT ON TABLE hedgerow.forest IS 'Directories that people come from';
+COMMENT ON TABLE hedgerow.naming_context IS 'Further domains or suffixes of a forest, and their servers';
 COMMENT ON TABLE hedgerow.mapping IS 'How LDAP attributes become the fields of a person';
 COMMENT ON TABLE hedgerow.email_domain IS 'Grants: a forest may publish addresses in a domain';
 COMMENT ON TABLE hedgerow.installation IS 'XMPP servers, each serving people of a forest';

@@ -145,7 +145,7 @@ def test_a_wrong_password_is_not_tried_again_at_once(forest):
     forest.secret("globex.password", "wrong\n")
     try:
         assert "Invalid credentials" in run_of(forest, state="failed")["error"]
-        assert forest.registry.value("SELECT due_ms FROM hedgerow.sync_plan()") > 600 * 1000
+        assert forest.registry.value("SELECT due_ms FROM hedgerow.sync_plan()") > 500 * 1000
         forest.secret("globex.password", "\n")
         assert "empty" in run_of(forest, state="failed")["error"]
     finally:

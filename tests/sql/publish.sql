@@ -20,8 +20,10 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	begun record;
 BEGIN
-	SELECT b.run, b.attributes INTO STRICT begun FROM hedgerow.sync_begin(forest, dry, 'test') b;
-	EXECUTE 'INSERT INTO sync_staging SELECT anchor, ''uid='' || anchor, refused' ||
+	PERFORM hedgerow.sync_open(forest);
+	SELECT b.run, (b.s).attributes INTO STRICT begun
+	FROM hedgerow.sync_begin(forest, CASE WHEN dry THEN 'dry-run' ELSE 'full' END, false, 'test') b;
+	EXECUTE 'INSERT INTO sync_staging SELECT anchor, ''uid='' || anchor, false, refused' ||
 		(SELECT coalesce(string_agg(format(
 			', CASE WHEN attributes ? %1$L THEN ARRAY(SELECT jsonb_array_elements_text(attributes -> %1$L)) END', a), '' ORDER BY n), '')
 		FROM unnest(begun.attributes) WITH ORDINALITY AS u (a, n)) || ' FROM entries';
@@ -45,8 +47,8 @@ $$;
 ---- Mapping rows of a new forest
 SELECT is((SELECT array_agg(DISTINCT field ORDER BY field) FROM hedgerow.mapping WHERE forest = 'globex'),
 	'{address,name,native}', 'a new OpenLDAP forest gets the usual mapping');
-SELECT results_eq($$SELECT forest, due_ms, dry_run FROM hedgerow.sync_plan()$$,
-	$$VALUES ('globex', 0::bigint, false)$$, 'a new forest is due at once');
+SELECT results_eq($$SELECT forest, due_ms, kind FROM hedgerow.sync_plan()$$,
+	$$VALUES ('globex', 0::bigint, 'full')$$, 'a new forest is due at once');
 
 ---- First import, unchanged run, change
 SELECT pg_temp.entry('p' || i, 'User.' || i || '@Example.COM', 'u' || i, 'User ' || i) FROM generate_series(1, 60) i;
@@ -224,33 +226,33 @@ SELECT is((pg_temp.run()).state, 'unchanged', 'the mapping is right again');
 ---- Dry run
 SELECT pg_temp.entry('p1', 'first@example.com', 'u1', 'User 1');
 SELECT hedgerow.forest_sync('globex', dry_run => true);
-SELECT results_eq($$SELECT due_ms, dry_run FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, true)$$, 'a dry run can be asked for');
+SELECT results_eq($$SELECT due_ms, kind FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, 'dry-run')$$, 'a dry run can be asked for');
 SELECT is(pg_temp.summary(pg_temp.run(dry => true)), 'previewed: 61 read, +0 ~1 -0 !0, 0 kept, 0 refused', 'it shows the difference');
 SELECT is((SELECT address FROM hedgerow.person WHERE anchor = 'p1'), 'user.1@example.com', 'and changes nobody');
 SELECT is((SELECT after ->> 'address' FROM hedgerow.sync_differences WHERE state = 'previewed' AND anchor = 'p1' LIMIT 1), 'first@example.com', 'the view has it');
-SELECT ok((SELECT due_ms > 0 AND NOT dry_run FROM hedgerow.sync_plan()), 'the request is used up');
+SELECT ok((SELECT due_ms > 0 AND kind = 'full' FROM hedgerow.sync_plan()), 'the request is used up');
 
 ---- Failures and the schedule
 SELECT ok(hedgerow.forest_sync('globex') > 0, 'a run can be asked for');
-SELECT results_eq($$SELECT due_ms, dry_run FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, false)$$, 'it is due');
-SELECT is((hedgerow.sync_fail((SELECT run FROM hedgerow.sync_begin('globex', false, 'test')), 'no answer', false)).state, 'failed', 'a run fails');
+SELECT results_eq($$SELECT due_ms, kind FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, 'full')$$, 'it is due');
+SELECT is((hedgerow.sync_fail((SELECT run FROM hedgerow.sync_begin('globex', 'full', false, 'test')), 'no answer', false)).state, 'failed', 'a run fails');
 SELECT ok((SELECT due_ms BETWEEN 5000 AND 12000 FROM hedgerow.sync_plan()), 'what may pass is tried again soon');
-SELECT hedgerow.sync_fail((SELECT run FROM hedgerow.sync_begin('globex', false, 'test')), 'no answer', false);
+SELECT hedgerow.sync_fail((SELECT run FROM hedgerow.sync_begin('globex', 'full', false, 'test')), 'no answer', false);
 SELECT ok((SELECT due_ms BETWEEN 15000 AND 23000 FROM hedgerow.sync_plan()), 'then later');
-SELECT hedgerow.sync_fail((SELECT run FROM hedgerow.sync_begin('globex', false, 'test')), 'wrong password', true);
+SELECT hedgerow.sync_fail((SELECT run FROM hedgerow.sync_begin('globex', 'full', false, 'test')), 'wrong password', true);
 SELECT ok((SELECT due_ms > 200000 FROM hedgerow.sync_plan()), 'what will not pass, after the interval');
 SELECT is((SELECT error || ' ' || failures FROM hedgerow.sync_status), 'wrong password 3', 'the status shows it');
 UPDATE hedgerow.forest SET bind_secret = 'other' WHERE forest = 'globex';
 SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'changed access is tried at once');
-SELECT run AS dead FROM hedgerow.sync_begin('globex', false, 'test') \gset
+SELECT run AS dead FROM hedgerow.sync_begin('globex', 'full', false, 'test') \gset
 SELECT ok(hedgerow.sync_is_leased('globex'), 'a run holds the lease');
 SELECT pg_advisory_unlock_all();
 SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'a run that died is due at once');
 SELECT is((pg_temp.run()).state, 'applied', 'after a daemon that died the next run works');
 SELECT pg_advisory_unlock_all();
-SELECT run FROM hedgerow.sync_begin('globex', true, 'test');
+SELECT run FROM hedgerow.sync_begin('globex', 'dry-run', false, 'test');
 SELECT pg_advisory_unlock_all();
-SELECT results_eq($$SELECT due_ms, dry_run FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, true)$$, 'a dry run that died, as a dry run');
+SELECT results_eq($$SELECT due_ms, kind FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, 'dry-run')$$, 'a dry run that died, as a dry run');
 SELECT is((pg_temp.run(dry => true)).state, 'previewed', 'and works');
 SELECT is((SELECT state FROM hedgerow.sync_runs WHERE run = :dead), 'failed', 'and marks the dead one');
 SELECT is((SELECT failures FROM hedgerow.sync_status), 0, 'a good run ends the failures');
@@ -305,7 +307,7 @@ RESET ROLE;
 SET LOCAL ROLE hedgerow_operator;
 SELECT ok(hedgerow.forest_sync('globex') > 0, 'the operator may ask for a run');
 SELECT throws_like($$SELECT hedgerow.drop_run('globex')$$, '%no held run%', 'and decide on one');
-SELECT throws_ok($$SELECT * FROM hedgerow.sync_begin('globex', false, 'x')$$, '42501', NULL, 'but not do one');
+SELECT throws_ok($$SELECT * FROM hedgerow.sync_begin('globex', 'full', false, 'x')$$, '42501', NULL, 'but not do one');
 RESET ROLE;
 SET LOCAL ROLE hedgerow_reader;
 SELECT ok((SELECT count(*) FROM hedgerow.sync_status) = 2, 'the reader sees the status');

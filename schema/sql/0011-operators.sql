@@ -49,6 +49,7 @@ BEGIN
 	DELETE FROM hedgerow.email_domain t WHERE t.site = gone;
 	DELETE FROM hedgerow.installation t WHERE t.site = gone;
 	DELETE FROM hedgerow.mapping t WHERE t.site = gone;
+	DELETE FROM hedgerow.naming_context t WHERE t.site = gone;
 	DELETE FROM hedgerow.forest t WHERE t.site = gone;
 	DELETE FROM hedgerow.link t WHERE t.site = gone;
 	DELETE FROM hedgerow.site_key t WHERE t.site = gone;
@@ -151,25 +152,29 @@ END $$;
 
 ---- forest, mapping, e-mail domain
 
-CREATE FUNCTION hedgerow.add_forest(forest text, kind text, urls text[], bind_dn text, bind_secret text, base_dn text,
-	filter text DEFAULT NULL, tls text DEFAULT NULL, ca text DEFAULT NULL, title text DEFAULT NULL,
-	page_size int DEFAULT 1000, sync_interval interval DEFAULT '5 minutes',
-	guard_percent int DEFAULT 10, guard_count int DEFAULT 20, priority int DEFAULT 100) RETURNS hedgerow.forest
+CREATE FUNCTION hedgerow.add_forest(forest text, kind text, urls text[], bind_dn text DEFAULT NULL, bind_secret text DEFAULT NULL,
+	base_dn text DEFAULT NULL, filter text DEFAULT NULL, tls text DEFAULT NULL, ca text DEFAULT NULL, title text DEFAULT NULL,
+	bind text DEFAULT 'simple', page_size int DEFAULT 1000, sync_interval interval DEFAULT '6 hours',
+	poll_interval interval DEFAULT '30 seconds', guard_percent int DEFAULT 10, guard_count int DEFAULT 20,
+	priority int DEFAULT 100) RETURNS hedgerow.forest
 LANGUAGE plpgsql AS $$
 DECLARE
 	made hedgerow.forest;
 BEGIN
-	INSERT INTO hedgerow.forest (site, forest, kind, urls, bind_dn, bind_secret, base_dn, filter, tls, ca, title,
-			page_size, sync_interval, guard_percent, guard_count, priority)
-		VALUES (hedgerow.local_site(), add_forest.forest, add_forest.kind, add_forest.urls, add_forest.bind_dn,
+	INSERT INTO hedgerow.forest (site, forest, kind, urls, bind, bind_dn, bind_secret, base_dn, filter, tls, ca, title,
+			page_size, sync_interval, poll_interval, guard_percent, guard_count, priority)
+		VALUES (hedgerow.local_site(), add_forest.forest, add_forest.kind, add_forest.urls, add_forest.bind, add_forest.bind_dn,
 			add_forest.bind_secret, add_forest.base_dn,
 			coalesce(add_forest.filter, CASE add_forest.kind
 				WHEN 'activedirectory' THEN '(&(objectCategory=person)(objectClass=user))'
 				ELSE '(objectClass=inetOrgPerson)' END),
 			coalesce(add_forest.tls, CASE WHEN add_forest.urls[1] LIKE 'ldap:%' THEN 'starttls' ELSE 'ldaps' END),
-			add_forest.ca, add_forest.title, add_forest.page_size, add_forest.sync_interval,
+			add_forest.ca, add_forest.title, add_forest.page_size, add_forest.sync_interval, add_forest.poll_interval,
 			add_forest.guard_percent, add_forest.guard_count, add_forest.priority)
 		RETURNING * INTO made;
+	IF made.tls = 'plain' THEN
+		RAISE WARNING 'forest "%" is read in plain text: the password and everybody''s data cross the network readable', made.forest;
+	END IF;
 	RETURN made;
 EXCEPTION WHEN unique_violation THEN
 	PERFORM hedgerow.refuse_second('forest', add_forest.forest, 'forest');
@@ -195,6 +200,7 @@ BEGIN
 	END IF;
 	DELETE FROM hedgerow.forest f WHERE f.site = here AND f.forest = forest;
 	DELETE FROM hedgerow.mapping m WHERE m.site = here AND m.forest = forest;
+	DELETE FROM hedgerow.naming_context c WHERE c.site = here AND c.forest = forest;
 	DELETE FROM hedgerow.alias a WHERE a.site = here AND a.forest = forest;
 	DELETE FROM hedgerow.person p WHERE p.site = here AND p.forest = forest; -- deleted ones, by now
 	PERFORM set_config('hedgerow.force', '', true);

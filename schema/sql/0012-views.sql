@@ -19,8 +19,8 @@ CREATE VIEW hedgerow.links AS
 	FROM hedgerow.link l ORDER BY l.site <> hedgerow.local_site(), l.site, l.peer;
 
 CREATE VIEW hedgerow.forests AS
-	SELECT f.site, f.forest, f.title, f.kind, f.urls, f.tls, f.ca, f.bind_dn, f.bind_secret, f.base_dn, f.filter,
-		f.page_size, f.sync_interval, f.guard_percent, f.guard_count, f.priority
+	SELECT f.site, f.forest, f.title, f.kind, f.urls, f.tls, f.ca, f.bind, f.bind_dn, f.bind_secret, f.base_dn, f.filter,
+		f.page_size, f.sync_interval, f.poll_interval, f.guard_percent, f.guard_count, f.priority
 	FROM hedgerow.forest f ORDER BY f.site <> hedgerow.local_site(), f.site, f.forest;
 
 CREATE VIEW hedgerow.mappings AS
