@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "federation/utf8.h"
 
-#include <stdint.h>
-
 #define EACH_BYTE(b) (0x0101010101010101u * (uint64_t)(b))
 
 static uint64_t load(const char *at)
@@ -99,4 +97,28 @@ struct slice utf8_cut(struct slice text, size_t max)
 	while (len > 0 && ((unsigned char)text.data[len] & 0xc0) == 0x80)
 		len--;
 	return (struct slice){ text.data, len };
+}
+
+size_t utf8_next(struct slice text, uint32_t *code)
+{
+	const unsigned char *at = (const unsigned char *)text.data;
+
+	if (text.len == 0)
+		return 0;
+	if (at[0] >= 0x80)
+		return decode(at, text.len, code);
+	*code = at[0];
+	return 1;
+}
+
+size_t utf8_put(uint32_t code, char out[4])
+{
+	size_t len = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+
+	if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+		return 0;
+	for (size_t i = len; i-- > 1; code >>= 6)
+		out[i] = (char)(0x80 | (code & 0x3f));
+	out[0] = (char)(len == 1 ? code : (0xf00u >> len & 0xff) | code);
+	return len;
 }

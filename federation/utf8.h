@@ -4,6 +4,8 @@
 
 #include "base/slice.h"
 
+#include <stdint.h>
+
 bool utf8_valid(struct slice text);
 bool utf8_ascii(struct slice text);	/* no byte above 0x7f */
 bool utf8_printable(struct slice text); /* ASCII from '!' to '~' only: no space, no control */
@@ -12,3 +14,6 @@ bool utf8_printable(struct slice text); /* ASCII from '!' to '~' only: no space,
 bool utf8_xml(struct slice text);
 /* The longest beginning of `text` within `max` bytes that does not cut a character. */
 struct slice utf8_cut(struct slice text, size_t max);
+/* Length of the character that `text` begins with, its code point in *code; 0: there is none. */
+size_t utf8_next(struct slice text, uint32_t *code);
+size_t utf8_put(uint32_t code, char out[4]); /* length; 0: no character has that code point */

@@ -79,11 +79,27 @@ static void cuts_between_characters(void **state)
 	assert_int_equal(utf8_cut((struct slice){ 0 }, 5).len, 0);
 }
 
+static void writes_every_character_as_it_reads_it(void **state)
+{
+	(void)state;
+	for (uint32_t code = 0; code <= 0x110000; code++) {
+		char text[4];
+		size_t len = utf8_put(code, text);
+		uint32_t read = 0;
+		bool exists = code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+		assert_int_equal(len != 0, exists);
+		assert_int_equal(utf8_next((struct slice){ text, len }, &read), len);
+		assert_int_equal(read, exists ? code : 0);
+		assert_int_equal(utf8_next((struct slice){ text, len ? len - 1 : 0 }, &read), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_text_wherever_it_stands),
 		cmocka_unit_test(cuts_between_characters),
+		cmocka_unit_test(writes_every_character_as_it_reads_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
