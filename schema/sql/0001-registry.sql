@@ -305,18 +305,6 @@ BEGIN
 	RETURN NEW;
 END $$;
 
--- And the other way: whatever a peer publishes, it does not replace rows of this site.
-CREATE FUNCTION hedgerow.keep_own() RETURNS trigger
-LANGUAGE plpgsql AS $$
-DECLARE
-	here text := hedgerow.local_site();
-BEGIN
-	IF TG_OP <> 'INSERT' AND OLD.site = here OR TG_OP <> 'DELETE' AND NEW.site = here THEN
-		RETURN NULL; -- passed over: an error would stop what else the peer publishes
-	END IF;
-	RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
-END $$;
-
 -- own_row for the tables that are written by hundred thousands: once a statement
 CREATE FUNCTION hedgerow.own_rows() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -944,18 +932,6 @@ BEGIN
 	FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE'] LOOP
 		EXECUTE format('CREATE TRIGGER b_valid_state_%s AFTER %s ON hedgerow.person REFERENCING NEW TABLE AS changed
 			FOR EACH STATEMENT EXECUTE FUNCTION hedgerow.valid_states()', lower(op), op);
-	END LOOP;
-END $$;
-
-DO $$
-DECLARE
-	t text;
-BEGIN
-	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'naming_context', 'mapping', 'email_domain', 'installation',
-		'rule', 'person', 'alias'] LOOP
-		EXECUTE format('CREATE TRIGGER a_keep_own BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
-			FOR EACH ROW EXECUTE FUNCTION hedgerow.keep_own()', t);
-		EXECUTE format('ALTER TABLE hedgerow.%I ENABLE REPLICA TRIGGER a_keep_own', t);
 	END LOOP;
 END $$;
 

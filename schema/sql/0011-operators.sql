@@ -54,6 +54,7 @@ BEGIN
 	DELETE FROM hedgerow.link t WHERE t.site = gone;
 	DELETE FROM hedgerow.site_key t WHERE t.site = gone;
 	DELETE FROM hedgerow.site t WHERE t.site = gone;
+	DELETE FROM hedgerow.trespass t WHERE t.site = gone;
 	PERFORM set_config('hedgerow.forgetting', '', true);
 END $$;
 

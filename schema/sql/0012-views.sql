@@ -132,24 +132,12 @@ CREATE VIEW hedgerow.dead_letters AS
 	SELECT d.id, d.at, d.queue_name AS queue, d.seq, d.sender, d.recipient, d.reason, octet_length(d.envelope) AS bytes
 	FROM hedgerow.dead_letter d ORDER BY d.id DESC;
 
-CREATE VIEW hedgerow.subscriptions AS -- what comes from other sites, and how far it has come
-	SELECT split_part(s.subname, '_from_', 2) AS site, s.subname AS subscription, s.subenabled AS enabled,
-		st.pid IS NOT NULL AS connected,
-		NOT EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srsubid = s.oid AND r.srsubstate <> 'r') AS complete,
-		st.last_msg_receipt_time AS heard_at, e.apply_error_count AS errors
-	FROM pg_subscription s
-	JOIN pg_database d ON d.oid = s.subdbid AND d.datname = current_database()
-	LEFT JOIN pg_stat_subscription st ON st.subid = s.oid AND st.relid IS NULL
-	LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid
-	WHERE s.subname LIKE 'hedgerow\_%\_from\_%' ORDER BY 1;
-
 ---- Rights and what they are for
 
 GRANT SELECT ON hedgerow.sites, hedgerow.site_keys, hedgerow.links, hedgerow.forests, hedgerow.mappings, hedgerow.domains,
 	hedgerow.installations, hedgerow.rules, hedgerow.people, hedgerow.settings, hedgerow.changes, hedgerow.leases,
 	hedgerow.gateway_status, hedgerow.link_status, hedgerow.stream_status, hedgerow.metric_status, hedgerow.queues,
-	hedgerow.journal_parts, hedgerow.dead_letters, hedgerow.subscriptions, hedgerow.routable, hedgerow.conflicts,
-	hedgerow.quarantine TO hedgerow_reader, hedgerow_operator;
+	hedgerow.journal_parts, hedgerow.dead_letters, hedgerow.routable, hedgerow.conflicts, hedgerow.quarantine TO hedgerow_reader, hedgerow_operator;
 GRANT SELECT ON hedgerow.local_site, hedgerow.migration TO hedgerow_reader, hedgerow_operator, hedgerow_gateway, hedgerow_directory;
 
 COMMENT ON VIEW hedgerow.sites IS 'The sites of the federation, this one first';
@@ -171,7 +159,6 @@ COMMENT ON VIEW hedgerow.metric_status IS 'Counters and gauges as gateways last 
 COMMENT ON VIEW hedgerow.queues IS 'Destinations of the journal and what waits for them';
 COMMENT ON VIEW hedgerow.journal_parts IS 'Partitions of the journal and their size';
 COMMENT ON VIEW hedgerow.dead_letters IS 'Envelopes that their destination would not take';
-COMMENT ON VIEW hedgerow.subscriptions IS 'Registries of other sites that arrive here by replication';
 COMMENT ON VIEW hedgerow.routable IS 'Every address that has a person: the winner of each';
 COMMENT ON VIEW hedgerow.conflicts IS 'Addresses, native addresses and installation names claimed more than once';
 COMMENT ON VIEW hedgerow.quarantine IS 'People and aliases whose domain is not granted to their forest: never routed';
