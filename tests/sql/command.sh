@@ -103,10 +103,18 @@ UNION ALL SELECT DISTINCT 'Fn ' || p.proname FROM pg_proc p WHERE p.pronamespace
 	AND obj_description(p.oid, 'pg_proc') IS NOT NULL AND has_function_privilege('hedgerow_operator', p.oid, 'EXECUTE');
 SQL
 while read -r name; do documented hedgerow-schema.7 "$name"; done <"$work/names"
+# Installed, its parts are elsewhere.
+mkdir -p "$work/bin" "$work/share/hedgerow"
+cp "$hedgerow" "$work/bin/hedgerow"
+cp -R "$hedgerow.d" "$here/../../schema/sql" "$work/share/hedgerow/"
+"$work/bin/hedgerow" migrate >"$work/out" 2>&1 && grep -q 'up to date' "$work/out" || { cat "$work/out" >&2; bad=1; }
 # a newer database
 psql -X -q -d "$HEDGEROW_DATABASE" -c "INSERT INTO hedgerow.migration VALUES (9999, '9999-future')" || exit 1
 expect 1 'has migration 9999, this command knows only up to' migrate
 unset HEDGEROW_DATABASE
+expect 0 'make or update the schema' migrate help
+expect 0 'make or update the schema' help migrate
+expect 2 'there is no noun "../command"' ../command list
 [ -e /etc/hedgerow/hedgerow.conf ] || expect 2 'which database\?' site list
 printf '#!/bin/sh\necho "key for $2"\n' >"$work/gateway"
 chmod +x "$work/gateway"
