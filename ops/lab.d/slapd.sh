@@ -17,6 +17,13 @@ slapd_socket() { # FOREST: as an LDAP URL
 }
 
 slapd_create() { # FOREST
+	slapd_configure "$1"
+	/usr/bin/python3 "$lab_d/people.py" slapd "$1" "${installation_of[$1]}" \
+		"$(cat "$LAB/$1/slapd/service.secret")" | slapd_load "$1"
+	slapd_start "$1"
+}
+
+slapd_configure() { # FOREST
 	local forest=$1 dir=$LAB/$1/slapd base
 	base=$(slapd_base "$forest")
 	mkdir -p "$dir/db"
@@ -57,7 +64,7 @@ slapd_create() { # FOREST
 		rootdn "cn=admin,$base"
 		rootpw $(cat "$dir/admin.secret")
 		directory $dir/db
-		maxsize 268435456
+		maxsize 1073741824
 		index objectClass,entryUUID,entryCSN,uid,mail eq
 		limits dn.exact="cn=hedgerow,ou=Services,$base" size=unlimited time=unlimited
 		access to attrs=userPassword by anonymous auth by * none
@@ -67,11 +74,10 @@ slapd_create() { # FOREST
 		syncprov-sessionlog 1000
 	END
 	chmod 600 "$dir/slapd.conf"
-	/usr/bin/python3 "$lab_d/people.py" slapd "$forest" "${installation_of[$forest]}" \
-		"$(cat "$dir/service.secret")" >"$dir/people.ldif"
-	chmod 600 "$dir/people.ldif"
-	slapadd -q -f "$dir/slapd.conf" -l "$dir/people.ldif"
-	slapd_start "$forest"
+}
+
+slapd_load() { # FOREST: entries from LDIF on stdin; it must not run
+	slapadd -q -f "$LAB/$1/slapd/slapd.conf"
 }
 
 slapd_start() { # FOREST
