@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -74,36 +75,6 @@ static void add_time(struct buf *line)
 		   (int)(now / 1000 % 1000));
 }
 
-/* The length of the UTF-8 character at `at`; 0 when it is none, or a control character of C1. */
-static size_t utf8_length(const unsigned char *at, size_t left)
-{
-	static const struct {
-		unsigned char mask, lead, second_low, second_high;
-	} forms[] = {
-		/* Unicode table 3-7: the second byte keeps out long forms and surrogates */
-		{ 0xff, 0xc2, 0xa0, 0xbf }, { 0xe0, 0xc0, 0x80, 0xbf }, { 0xff, 0xe0, 0xa0, 0xbf },
-		{ 0xff, 0xed, 0x80, 0x9f }, { 0xf0, 0xe0, 0x80, 0xbf }, { 0xff, 0xf0, 0x90, 0xbf },
-		{ 0xff, 0xf4, 0x80, 0x8f }, { 0xf8, 0xf0, 0x80, 0xbf },
-	};
-
-	if (at[0] < 0x80)
-		return 1;
-	if (at[0] < 0xc2 || at[0] > 0xf4)
-		return 0;
-	for (size_t i = 0; i < countof(forms); i++) {
-		if ((at[0] & forms[i].mask) != forms[i].lead)
-			continue;
-		size_t len = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-		if (left < len || at[1] < forms[i].second_low || at[1] > forms[i].second_high)
-			return 0;
-		for (size_t j = 2; j < len; j++)
-			if ((at[j] & 0xc0) != 0x80)
-				return 0;
-		return len;
-	}
-	return 0;
-}
-
 static bool is_bare(struct slice value)
 {
 	for (size_t i = 0; i < value.len; i++) {
@@ -126,26 +97,33 @@ static void add_escaped(struct buf *line, unsigned char c)
 		buf_format(line, "\\x%02x", c);
 }
 
+/* Neither a control character (of C0, DEL or C1) nor one that quoting needs. */
+static bool is_shown(uint32_t code)
+{
+	return code >= 0x20 && (code < 0x7f || code > 0x9f) && code != '"' && code != '\\';
+}
+
 static void add_quoted(struct buf *line, struct slice value)
 {
-	const unsigned char *at = (const unsigned char *)value.data;
-	size_t left = value.len;
+	size_t at = 0;
 
 	buf_add_char(line, '"');
-	while (left > 0) {
-		size_t len = utf8_length(at, left);
-		if (value.len - left + (len ? len : 1) > VALUE_MAX_BYTES)
+	while (at < value.len) {
+		struct slice rest = { value.data + at, value.len - at };
+		uint32_t code = 0;
+		size_t len = utf8_next(rest, &code);
+
+		if (at + (len ? len : 1) > VALUE_MAX_BYTES)
 			break;
-		if (len == 0 || at[0] < ' ' || at[0] == 0x7f || at[0] == '"' || at[0] == '\\') {
-			add_escaped(line, at[0]);
+		if (len == 0 || !is_shown(code)) {
+			add_escaped(line, (unsigned char)*rest.data);
 			len = 1;
 		} else {
-			buf_add(line, at, len);
+			buf_add(line, rest.data, len);
 		}
 		at += len;
-		left -= len;
 	}
-	buf_add_str(line, left > 0 ? "…\"" : "\"");
+	buf_add_str(line, at < value.len ? "…\"" : "\"");
 }
 
 static void add_value(struct buf *line, struct slice value)

@@ -2,8 +2,8 @@
 #include "directory/entry.h"
 
 #include "base/buf.h"
+#include "base/utf8.h"
 
-#include <stdint.h>
 #include <strings.h>
 
 enum { UUID_CHARS = 36, GUID_BYTES = 16, ANCHOR_BYTES = 512 };
@@ -72,51 +72,9 @@ static void refuse(struct entry *entry, char *text)
 	entry->refused[entry->refused_count++] = slice_str(text);
 }
 
-/* The length of the character that begins at `at`, 0 when it is not UTF-8: RFC 3629, no surrogates,
- * no longer form than needed. */
-static size_t utf8_length(const unsigned char *at, size_t left)
-{
-	/* The range of the second byte makes out overlong forms, surrogates and what is past
-	 * 10FFFF. */
-	static const struct {
-		unsigned char first, last, low, high, length;
-	} forms[] = {
-		{ 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-		{ 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
-		{ 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-
-	for (size_t i = 0; i < countof(forms); i++) {
-		if (at[0] < forms[i].first || at[0] > forms[i].last)
-			continue;
-		size_t length = forms[i].length;
-		if (length > left || at[1] < forms[i].low || at[1] > forms[i].high)
-			return 0;
-		for (size_t k = 2; k < length; k++)
-			if ((at[k] & 0xc0) != 0x80)
-				return 0;
-		return length;
-	}
-	return 0;
-}
-
-bool text_is_utf8(struct slice text)
-{
-	const unsigned char *at = (const unsigned char *)text.data;
-
-	for (size_t i = 0; i < text.len;) {
-		size_t length = at[i] - 1U < 0x7f ? 1 : utf8_length(at + i, text.len - i);
-		if (length == 0)
-			return false;
-		i += length;
-	}
-	return true;
-}
-
 void entry_set_dn(struct entry *entry, struct slice dn)
 {
-	if (dn.len > 0 && dn.len <= ENTRY_VALUE_BYTES && text_is_utf8(dn))
+	if (dn.len > 0 && dn.len <= ENTRY_VALUE_BYTES && utf8_text(dn))
 		entry->dn = dn;
 }
 
@@ -183,7 +141,7 @@ static const char *fault_of(struct slice value)
 		return "is too long";
 	if (memchr(value.data, '\0', value.len))
 		return "has a NUL byte";
-	return text_is_utf8(value) ? NULL : "is not UTF-8";
+	return utf8_text(value) ? NULL : "is not UTF-8";
 }
 
 static void append(struct values *values, struct slice value)
@@ -236,11 +194,8 @@ static void anchor_by_dn(struct entry *entry)
 {
 	static const char prefix[] = "dn:";
 	size_t room = ANCHOR_BYTES - (sizeof prefix - 1);
-	size_t len = entry->dn.len < room ? entry->dn.len : room;
+	size_t len = utf8_cut(entry->dn, room).len;
 
-	while (len > 0 && len < entry->dn.len &&
-	       ((unsigned char)entry->dn.data[len] & 0xc0) == 0x80)
-		len--; /* not within a character */
 	memcpy(entry->anchor, prefix, sizeof prefix - 1);
 	if (len > 0)
 		memcpy(entry->anchor + sizeof prefix - 1, entry->dn.data, len);

@@ -37,5 +37,3 @@ bool entry_has_room(const struct entry *entry, struct slice name);
 
 /* The row to stage; borrowed until the reset. */
 const struct publish_entry *entry_row(struct entry *entry);
-
-bool text_is_utf8(struct slice text); /* as PostgreSQL sees it, and without NUL */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory/server.h"
 
+#include "base/secret.h"
 #include "directory/dial.h"
 #include "directory/patience.h"
-#include "directory/secret.h"
 
 #include <openldap.h>
 #include <sys/time.h>
@@ -154,7 +154,7 @@ static enum hr_status bind_to(struct server *server, struct hr_err *err)
 {
 	const struct publish_source *source = server->request->source;
 	LDAPMessage *message = NULL;
-	char *password = NULL;
+	scoped_secret password = NULL;
 	int id = 0;
 
 	if (secret_read(server->request->secrets, source->bind_secret, &password, err) != HR_OK)
@@ -162,7 +162,7 @@ static enum hr_status bind_to(struct server *server, struct hr_err *err)
 	struct berval credentials = { strlen(password), password };
 	int code = ldap_sasl_bind(server->ld, source->bind_dn, LDAP_SASL_SIMPLE, &credentials, NULL,
 				  NULL, &id);
-	secret_free(password);
+	secret_free(give(password));
 	if (code != LDAP_SUCCESS) {
 		fault(server, code, NULL, err);
 		return err_add(err, "connect");

@@ -2,7 +2,7 @@
 #include "federation/address.h"
 
 #include "base/buf.h"
-#include "federation/utf8.h"
+#include "base/utf8.h"
 
 #include <arpa/inet.h>
 #include <idna.h>
@@ -192,7 +192,7 @@ static enum hr_status put_unicode(struct slice in, const struct part *part, stru
 	scoped_str text = mem_alloc(ADDRESS_PART_MAX + 1);
 	scoped_str before = NULL;
 
-	if (!utf8_valid(in) || memchr(in.data, '\0', in.len))
+	if (!utf8_text(in))
 		return refuse(part, "is not UTF-8 text", err);
 	memcpy(text, in.data, in.len);
 	for (int i = 0; !before || strcmp(before, text) != 0; i++) {

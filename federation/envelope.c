@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "federation/envelope.h"
 
-#include "federation/utf8.h"
+#include "base/utf8.h"
 #include "federation/wire.pb-c.h"
 
 #include <endian.h>

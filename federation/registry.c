@@ -2,8 +2,8 @@
 #include "federation/registry.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "federation/people_cache.h"
-#include "federation/utf8.h"
 
 enum { CACHE_MAX = 200000, BATCH_MAX = 1000, RETRY_MS = 1000, RELOAD_MS = 60 * 1000 };
 

@@ -2,7 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/gateway.h"
-#include "gateway/secret.h"
+#include "gateway/key_file.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ static int generate(const char *path)
 	scoped_str public_key = NULL;
 	struct hr_err err;
 
-	if (secret_generate_link_key(path, &public_key, &err) != HR_OK)
+	if (key_file_make(path, &public_key, &err) != HR_OK)
 		return complain(&err);
 	puts(public_key);
 	return EXIT_SUCCESS;

@@ -2,7 +2,8 @@
 #include "gateway/neighbours.h"
 
 #include "base/map.h"
-#include "gateway/secret.h"
+#include "base/secret.h"
+#include "gateway/key_file.h"
 
 struct neighbours {
 	struct dispatch *dispatch;
@@ -150,12 +151,12 @@ enum hr_status neighbours_new(struct loop *loop, const struct gateway_options *o
 			      struct hr_err *err)
 {
 	scoped(neighbours) neighbours = mem_new(struct neighbours);
-	scoped_str key = NULL;
+	scoped_secret key = NULL;
 
 	neighbours->dispatch = dispatch;
 	neighbours->content = content_new();
 	neighbours->by_site = map_new();
-	if (secret_link_key(options->secrets, options->key, &key, err) != HR_OK)
+	if (key_file_read(options->secrets, options->key, &key, err) != HR_OK)
 		return err->status;
 	if (links_new(loop,
 		      &(struct links_options){

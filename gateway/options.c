@@ -2,8 +2,8 @@
 #include "gateway/options.h"
 
 #include "base/log.h"
-#include "base/mem.h"
-#include "gateway/secret.h"
+#include "base/secret.h"
+#include "gateway/key_file.h"
 
 #define OPTION(section_, key_, kind_, field, ...)                              \
 	{                                                                      \
@@ -30,7 +30,7 @@ const size_t gateway_option_count = countof(gateway_option_table);
 
 enum hr_status gateway_options_check(const struct gateway_options *options, struct hr_err *err)
 {
-	scoped_str key = NULL;
+	scoped_secret key = NULL;
 	enum log_level level;
 
 	if (log_level_parse(options->log_level, &level, err) != HR_OK)
@@ -39,5 +39,5 @@ enum hr_status gateway_options_check(const struct gateway_options *options, stru
 		return err_set(
 			err, HR_FAIL,
 			"[gateway] secrets is not set, and there is no $CREDENTIALS_DIRECTORY");
-	return secret_link_key(options->secrets, options->key, &key, err);
+	return key_file_read(options->secrets, options->key, &key, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/lmtp.h"
 
-#include "federation/utf8.h"
+#include "base/utf8.h"
 #include "gateway/mail/charset.h"
 #include "gateway/mail/lmtp_private.h"
 

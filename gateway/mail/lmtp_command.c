@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "federation/utf8.h"
+#include "base/utf8.h"
 #include "gateway/mail/lmtp_private.h"
 #include "gateway/mail/mailbox.h"
 

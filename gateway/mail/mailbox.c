@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/mailbox.h"
 
-#include "federation/utf8.h"
+#include "base/utf8.h"
 
 static bool is_alnum(char c)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one field, or one body, says: GMime reads it. */
-#include "federation/utf8.h"
+#include "base/utf8.h"
 #include "gateway/mail/charset.h"
 #include "gateway/mail/gmime.h"
 #include "gateway/mail/mime.h"

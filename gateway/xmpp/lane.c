@@ -2,8 +2,8 @@
 #include "gateway/xmpp/lane.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "federation/address.h"
-#include "gateway/secret.h"
 #include "gateway/xmpp/egress.h"
 #include "gateway/xmpp/inbound.h"
 
@@ -79,13 +79,14 @@ static enum hr_status do_connect(void *ctx, struct hr_err *err)
 {
 	struct lane *lane = ctx;
 	const struct xmpp_edge *edge = lane->edge;
-	scoped_str secret = NULL;
-	scoped_str ca = edge->ca ? str_format("%s/%s", edge->options.secrets, edge->ca) : NULL;
+	scoped_secret secret = NULL;
+	scoped_str ca = NULL;
 
 	if (secret_read(edge->options.secrets, edge->secret, &secret, err) != HR_OK)
 		return err->status;
+	if (edge->ca && secret_path(edge->options.secrets, edge->ca, &ca, err) != HR_OK)
+		return err_add(err, "CA certificates");
 	component_secret(lane->component, slice_str(secret));
-	explicit_bzero(secret, strlen(secret));
 	lane->stream = stream_connect(edge->loop,
 				      &(struct stream_options){
 					      .host = edge->host,

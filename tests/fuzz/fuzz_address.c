@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes are an address or not. What is one is text within its bounds, and is its own prepared
  * form, whichever way it is cut. */
+#include "base/utf8.h"
 #include "federation/address.h"
-#include "federation/utf8.h"
 
 static void check(bool good)
 {

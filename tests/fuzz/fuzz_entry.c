@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a directory may send as an entry: lines of "name value", the first byte of a name '!' for an
  * anchor as GUID, '?' for one as UUID, '=' for the DN. What comes out must be storable. */
+#include "base/utf8.h"
 #include "directory/entry.h"
 
 static const char *const names[] = { "mail", "proxyAddresses", "cn" };
@@ -23,7 +24,7 @@ static void give_line(struct entry *entry, struct slice line)
 
 static void must_be_text(struct slice text)
 {
-	if (!text_is_utf8(text) || memchr(text.data, '\0', text.len))
+	if (!utf8_text(text) || memchr(text.data, '\0', text.len))
 		abort();
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "federation/utf8.h"
+#include "base/utf8.h"
 
 static void check(bool good)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/utf8.h"
 #include "directory/entry.h"
 
 #include <setjmp.h>
@@ -224,7 +225,7 @@ static void a_long_dn_is_cut_between_characters(void **state)
 	entry_set_dn(entry, (struct slice){ dn, sizeof dn });
 	const struct publish_entry *row = entry_row(entry);
 	assert_int_equal(row->anchor.len, 3 + 508);
-	assert_true(text_is_utf8(row->anchor));
+	assert_true(utf8_text(row->anchor));
 }
 
 int main(void)

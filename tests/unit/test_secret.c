@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "directory/secret.h"
+#include "base/secret.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,13 +39,14 @@ static int make_files(void **state)
 	put("blank", "\ngeheim\n", 8);
 	put("longest", long_one, SECRET_BYTES);
 	put("long", long_one, SECRET_BYTES + 1);
-	return 0;
+	scoped_str pipe = str_format("%s/pipe", directory);
+	return mkfifo(pipe, 0600);
 }
 
 static int remove_files(void **state)
 {
-	static const char *const names[] = { "plain", "bare",  "windows", "spaces",
-					     "empty", "blank", "longest", "long" };
+	static const char *const names[] = { "plain", "bare",	 "windows", "spaces", "empty",
+					     "blank", "longest", "long",    "pipe" };
 
 	(void)state;
 	for (size_t i = 0; i < countof(names); i++) {
@@ -73,10 +74,23 @@ static void the_first_line_of_the_file_is_the_secret(void **state)
 		assert_string_equal(secret, rows[i].secret);
 		secret_free(secret);
 	}
-	char *secret = NULL;
+	scoped_secret secret = NULL;
 	assert_int_equal(secret_read(directory, "longest", &secret, &err), HR_OK);
 	assert_int_equal(strlen(secret), SECRET_BYTES);
-	secret_free(secret);
+}
+
+static void the_path_of_a_file_is_given_when_it_can_be_read(void **state)
+{
+	scoped_str path = NULL;
+	scoped_str expected = str_format("%s/plain", directory);
+	struct hr_err err;
+
+	(void)state;
+	assert_int_equal(secret_path(directory, "plain", &path, &err), HR_OK);
+	assert_string_equal(path, expected);
+	assert_int_equal(secret_path(directory, "missing", &path, &err), HR_FAIL);
+	assert_string_equal(path, expected);
+	assert_int_equal(secret_path(directory, "a/plain", &path, &err), HR_FAIL);
 }
 
 static void what_is_no_secret_is_refused(void **state)
@@ -84,10 +98,15 @@ static void what_is_no_secret_is_refused(void **state)
 	static const struct {
 		const char *name, *why;
 	} rows[] = {
-		{ "missing", "No such file" },	   { "empty", "is empty" },
-		{ "blank", "is empty" },	   { "long", "is longer than" },
-		{ "../plain", "is not the name" }, { "/etc/passwd", "is not the name" },
-		{ "", "is not the name" },	   { "..", "is not the name" },
+		{ "missing", "No such file" },
+		{ "empty", "is empty" },
+		{ "blank", "is empty" },
+		{ "long", "is longer than" },
+		{ "../plain", "is not the name" },
+		{ "/etc/passwd", "is not the name" },
+		{ "", "is not the name" },
+		{ "..", "is not the name" },
+		{ "pipe", "is empty" }, /* nobody writes: it is not waited for */
 	};
 	struct hr_err err;
 
@@ -99,12 +118,16 @@ static void what_is_no_secret_is_refused(void **state)
 		assert_non_null(strstr(err.text, rows[i].why));
 		assert_null(strstr(err.text, "geheim"));
 	}
+	char *secret = NULL;
+	assert_int_equal(secret_read(NULL, "plain", &secret, &err), HR_FAIL);
+	assert_non_null(strstr(err.text, "there is no secrets directory"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_line_of_the_file_is_the_secret),
+		cmocka_unit_test(the_path_of_a_file_is_given_when_it_can_be_read),
 		cmocka_unit_test(what_is_no_secret_is_refused),
 	};
 

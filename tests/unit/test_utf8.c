@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
-#include "federation/utf8.h"
+#include "base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,12 +60,40 @@ static void knows_text_wherever_it_stands(void **state)
 			bool printable = (rows[i].is & PRINTS) != 0;
 			assert_int_equal(utf8_valid(whole), (rows[i].is & VALID) != 0);
 			assert_int_equal(utf8_valid(end), (rows[i].is & VALID) != 0);
+			bool has_nul = len > 0 && memchr(rows[i].text.data, '\0', len);
+			assert_int_equal(utf8_text(whole), (rows[i].is & VALID) && !has_nul);
 			assert_int_equal(utf8_xml(whole), (rows[i].is & IS_XML) != 0);
 			assert_int_equal(utf8_xml(end), (rows[i].is & IS_XML) != 0);
 			assert_int_equal(utf8_ascii(whole), (rows[i].is & IS_ASCII) != 0);
 			assert_int_equal(utf8_ascii(end), (rows[i].is & IS_ASCII) != 0);
 			assert_int_equal(utf8_printable(end), printable);
 		}
+}
+
+static void reads_one_character(void **state)
+{
+	static const struct {
+		struct slice text;
+		size_t len;
+		uint32_t code;
+	} table[] = {
+		{ { 0 }, 0, 7 },
+		{ slice_lit("a\xff"), 1, 'a' },
+		{ slice_lit("\0"), 1, 0 },
+		{ slice_lit("\xc2\x85z"), 2, 0x85 },
+		{ slice_lit("€"), 3, 0x20ac },
+		{ slice_lit("😀"), 4, 0x1f600 },
+		{ slice_lit("\xe2\x82"), 0, 7 },
+		{ slice_lit("\xed\xa0\x80"), 0, 7 },
+		{ slice_lit("\x80"), 0, 7 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(table); i++) {
+		uint32_t code = 7;
+		assert_int_equal(utf8_next(table[i].text, &code), table[i].len);
+		assert_int_equal(code, table[i].code);
+	}
 }
 
 static void cuts_between_characters(void **state)
@@ -98,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_text_wherever_it_stands),
+		cmocka_unit_test(reads_one_character),
 		cmocka_unit_test(cuts_between_characters),
 		cmocka_unit_test(writes_every_character_as_it_reads_it),
 	};

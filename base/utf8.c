@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "federation/utf8.h"
+#include "base/utf8.h"
 
 #define EACH_BYTE(b) (0x0101010101010101u * (uint64_t)(b))
 
@@ -52,6 +52,7 @@ static bool valid(struct slice text, bool xml)
 		const unsigned char *at = (const unsigned char *)text.data + i;
 		uint32_t code = *at;
 		size_t len = code < 0x80 ? 1 : decode(at, text.len - i, &code);
+
 		if (len == 0 || (xml && !is_xml_char(code)))
 			return false;
 		i += len;
@@ -62,6 +63,11 @@ static bool valid(struct slice text, bool xml)
 bool utf8_valid(struct slice text)
 {
 	return valid(text, false);
+}
+
+bool utf8_text(struct slice text)
+{
+	return valid(text, false) && (text.len == 0 || !memchr(text.data, '\0', text.len));
 }
 
 bool utf8_xml(struct slice text)

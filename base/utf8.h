@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 bool utf8_valid(struct slice text);
+bool utf8_text(struct slice text);	/* valid and without NUL: what PostgreSQL takes as text */
 bool utf8_ascii(struct slice text);	/* no byte above 0x7f */
 bool utf8_printable(struct slice text); /* ASCII from '!' to '~' only: no space, no control */
 /* Valid, and every character is a Char of XML 1.0: of the controls only tab, LF and CR, and
