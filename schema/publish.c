@@ -104,6 +104,19 @@ const struct publish_source *publish_source(const struct publish *publish)
 	return &publish->source;
 }
 
+int publish_fd(const struct publish *publish)
+{
+	return PQsocket(publish->conn);
+}
+
+enum hr_status publish_check(struct publish *publish, struct hr_err *err)
+{
+	if (PQconsumeInput(publish->conn) == 1 && PQstatus(publish->conn) == CONNECTION_OK)
+		return HR_OK;
+	const char *text = PQerrorMessage(publish->conn);
+	return err_set(err, HR_RETRY, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
 /* Begin --------------------------------------------------------------------------------------- */
 
 enum hr_status publish_begin(struct publish *publish, enum publish_kind kind, bool draft,
@@ -118,8 +131,9 @@ enum hr_status publish_begin(struct publish *publish, enum publish_kind kind, bo
 
 	if (execute(publish, sql, countof(values), values, &result, err) != HR_OK)
 		return err_add(err, "begin a run");
-	source_clear(&publish->source);
-	source_read(result, 1, &publish->source);
+	struct publish_source newer;
+	source_read(result, 1, &newer);
+	source_renew(&publish->source, &newer);
 	bool begun = !PQgetisnull(result, 0, 0);
 	publish->run = pg_bigint(result, 0, 0);
 	publish->kind = kind;

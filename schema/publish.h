@@ -38,8 +38,13 @@ HR_MUST_USE enum hr_status publish_open(const char *database, const char *forest
 					struct publish **out, struct hr_err *err);
 void publish_free(struct publish *publish); /* a run not ended counts as failed; NULL is fine */
 DEFINE_SCOPED(publish)
-/* As last read by publish_open or publish_begin; borrowed until the next publish_begin. */
+/* As last read by publish_open or publish_begin. Borrowed until a publish_begin finds that it has
+ * another fingerprint; the cursors until any. */
 const struct publish_source *publish_source(const struct publish *publish);
+/* While nothing is asked: when this is readable, publish_check says whether the connection, and
+ * with it the lease, is still there. HR_RETRY: it is not; free and open again. */
+int publish_fd(const struct publish *publish);
+HR_MUST_USE enum hr_status publish_check(struct publish *publish, struct hr_err *err);
 
 /* Begins a run, and reads the source anew; `draft` (of a dry run only): by the draft of the
  * mapping. HR_NONE, of PUBLISH_CHANGES only: the source is another than before, nothing has begun;

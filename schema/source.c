@@ -111,15 +111,35 @@ static void texts_free(char **texts)
 	free(texts);
 }
 
-static void cursor_free(struct publish_cursor *cursor)
+void cursor_clear(struct publish_cursor *cursor)
 {
-	if (!cursor)
-		return;
 	free(cursor->base_dn);
 	free(cursor->method);
 	free(cursor->server);
 	free(cursor->incarnation);
 	free((char *)(uintptr_t)cursor->cookie.data);
+	*cursor = (struct publish_cursor){ 0 };
+}
+
+void cursor_copy(const struct publish_cursor *cursor, struct publish_cursor *out)
+{
+	*out = (struct publish_cursor){
+		.base_dn = str_dup(cursor->base_dn),
+		.method = str_dup(cursor->method),
+		.server = str_dup(cursor->server),
+		.incarnation = str_dup(cursor->incarnation),
+		.usn = cursor->usn,
+		.cookie = { cursor->cookie.data ? mem_dup(cursor->cookie.data, cursor->cookie.len)
+						: NULL,
+			    cursor->cookie.len },
+		.entries = cursor->entries,
+	};
+}
+
+static void cursor_free(struct publish_cursor *cursor)
+{
+	if (cursor)
+		cursor_clear(cursor);
 	free(cursor);
 }
 
@@ -141,4 +161,20 @@ void source_clear(struct publish_source *source)
 	free(source->bind_secret);
 	free(source->filter);
 	*source = (struct publish_source){ 0 };
+}
+
+void source_renew(struct publish_source *source, struct publish_source *newer)
+{
+	if (!source->fingerprint || strcmp(source->fingerprint, newer->fingerprint) != 0) {
+		source_clear(source);
+		*source = *newer;
+		*newer = (struct publish_source){ 0 };
+		return;
+	}
+	for (size_t i = 0; i < source->context_count; i++) {
+		struct publish_cursor *old = source->contexts[i].cursor;
+		source->contexts[i].cursor = newer->contexts[i].cursor;
+		newer->contexts[i].cursor = old;
+	}
+	source_clear(newer);
 }
