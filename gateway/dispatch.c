@@ -76,6 +76,15 @@ struct route dispatch_bounce(enum bounce bounce, const char *reason)
 	return (struct route){ .kind = ROUTE_BOUNCE, .bounce = bounce, .reason = reason };
 }
 
+static struct route refuse(const struct policy_question *question, const char *reason)
+{
+	metric_add(&dispatch_metrics[DISPATCH_REFUSED_RULE], 1);
+	log_info("dispatch.refused", LOG_STR("from", question->from->address),
+		 LOG_STR("to", question->to->address),
+		 LOG_STR("kind", envelope_kind_name(question->kind)), LOG_STR("reason", reason));
+	return dispatch_bounce(BOUNCE_NOT_ALLOWED, reason);
+}
+
 enum hr_status dispatch_find(const struct dispatch *dispatch, const struct envelope *envelope,
 			     struct dispatch_people *out)
 {
@@ -109,18 +118,27 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 	struct policy_answer answer = policy_ask(config, &question);
 
 	if (!answer.allow && is_answer(envelope)) { /* to what was allowed */
-		question.from = people->to;
-		question.to = people->from;
-		answer = policy_ask(config, &question);
+		const struct policy_question asked = { people->to, people->from, question.kind };
+		answer = policy_ask(config, &asked);
 	}
-	if (answer.allow)
-		return route;
-	metric_add(&dispatch_metrics[DISPATCH_REFUSED_RULE], 1);
-	log_info("dispatch.refused", LOG_SLICE("from", envelope->f.from),
-		 LOG_SLICE("to", envelope->f.to),
-		 LOG_STR("kind", envelope_kind_name(envelope->f.kind)),
-		 LOG_STR("reason", answer.reason));
-	return dispatch_bounce(BOUNCE_NOT_ALLOWED, answer.reason);
+	return answer.allow ? route : refuse(&question, answer.reason);
+}
+
+bool dispatch_permits(const struct dispatch *dispatch, struct slice to,
+		      const struct dispatch_people *people, struct route *refusal)
+{
+	struct route route = route_find(registry_routes(dispatch->registry), people->to,
+					address_text_domain(to));
+	struct policy_question question = { people->from, people->to, ENVELOPE_IQ };
+
+	if (route.kind == ROUTE_BOUNCE && route.bounce != BOUNCE_REMOTE_TIMEOUT) {
+		*refusal = route;
+		return false;
+	}
+	struct policy_answer answer = policy_ask(registry_config(dispatch->registry), &question);
+	if (!answer.allow)
+		*refusal = refuse(&question, answer.reason);
+	return answer.allow;
 }
 
 /* The same envelope with this site in its hop list, as another site must see it. */

@@ -43,6 +43,9 @@ enum hr_status dispatch_find(const struct dispatch *dispatch, const struct envel
 			     struct dispatch_people *out);
 struct route dispatch_decide(const struct dispatch *dispatch, const struct envelope *envelope,
 			     const struct dispatch_people *people);
+/* Whether rules let `from` ask about `to`, whatever the way there is; *refusal says why not. */
+bool dispatch_permits(const struct dispatch *dispatch, struct slice to,
+		      const struct dispatch_people *people, struct route *refusal);
 struct route dispatch_bounce(enum bounce bounce, const char *reason); /* the route back */
 /* A reference to the envelope as the next site must see it: with this site as a hop. A loop turns
  * *route into a bounce. */

@@ -14,6 +14,9 @@ enum { EDGE_MENTIONS_MAX = 64 };
 /* What an edge has read and wants delivered. Addresses of its own outside are still native. */
 struct edge_inbound {
 	const char *installation; /* where it came in */
+	/* A query that the edge answers itself: edge_ops.answer, once it is known who asks and that
+	 * rules let it pass. `to` may be a federated domain: then there is no rule to ask. */
+	bool is_answered;
 	struct slice native_from; /* prepared, full */
 	struct slice to;	  /* prepared, full: a federation address */
 	/* Further native bare addresses that the payload names, at most EDGE_MENTIONS_MAX. */
@@ -41,6 +44,8 @@ struct edge_ops {
 	 * caller. The item stays the edge's until `done`. */
 	enum hr_status (*translate)(struct edge *edge, void *item, const struct edge_people *people,
 				    struct envelope **out, struct hr_err *err);
+	/* Answers an inbound item that is_answered, now or later. */
+	void (*answer)(struct edge *edge, void *item, const struct edge_people *people);
 	/* Refuses an inbound item to its sender, by the native address that it came from, at once
 	 * (it was never accepted, so nothing is journaled). */
 	void (*refuse)(struct edge *edge, void *item, enum bounce bounce, const char *text);

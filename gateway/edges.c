@@ -9,6 +9,7 @@ struct edges {
 	const struct gateway_options *options;
 	const struct dispatch *dispatch;
 	struct switchboard *switchboard;
+	struct desk *desk;
 	bool is_draining;
 };
 
@@ -32,6 +33,7 @@ void edges_start(struct edges *edges, const struct config *config, const char *n
 						  .journal = edges->dispatch->journal,
 						  .registry = edges->dispatch->registry,
 						  .switchboard = edges->switchboard,
+						  .desk = edges->desk,
 						  .retry_max = edges->options->retry_max,
 					  },
 					  config, installation);
@@ -84,7 +86,8 @@ bool edges_are_idle(const struct edges *edges)
 }
 
 struct edges *edges_new(struct loop *loop, const struct gateway_options *options,
-			const struct dispatch *dispatch, struct switchboard *switchboard)
+			const struct dispatch *dispatch, struct switchboard *switchboard,
+			struct desk *desk)
 {
 	struct edges *edges = mem_new(struct edges);
 
@@ -93,6 +96,7 @@ struct edges *edges_new(struct loop *loop, const struct gateway_options *options
 		.options = options,
 		.dispatch = dispatch,
 		.switchboard = switchboard,
+		.desk = desk,
 	};
 	return edges;
 }

@@ -3,6 +3,7 @@
  * that knows which kinds of edges there are; whoever else meets one uses its edge_ops. */
 #pragma once
 
+#include "gateway/desk.h"
 #include "gateway/options.h"
 #include "gateway/switchboard.h"
 
@@ -10,7 +11,8 @@ struct edges;
 
 /* Everything is borrowed; dispatch->edges is where they are found. */
 struct edges *edges_new(struct loop *loop, const struct gateway_options *options,
-			const struct dispatch *dispatch, struct switchboard *switchboard);
+			const struct dispatch *dispatch, struct switchboard *switchboard,
+			struct desk *desk);
 void edges_free(struct edges *edges); /* with those that are served; before the switchboard */
 DEFINE_SCOPED(edges)
 

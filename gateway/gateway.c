@@ -26,6 +26,7 @@ struct gateway {
 	struct pg *side_pg;    /* look-ups, LISTEN, status */
 	struct journal *journal;
 	struct registry *registry;
+	struct desk *desk;
 	struct duties *duties;
 	char *site; /* once the local site is known, with what is made then: */
 	struct dispatch dispatch;
@@ -121,7 +122,8 @@ static enum hr_status settle(struct gateway *gateway, const struct config *confi
 	if (neighbours_new(gateway->loop, options, dispatch, &gateway->neighbours, err) != HR_OK)
 		return err->status;
 	gateway->switchboard = switchboard_new(gateway->loop, dispatch, options->patience);
-	gateway->edges = edges_new(gateway->loop, options, dispatch, gateway->switchboard);
+	gateway->edges =
+		edges_new(gateway->loop, options, dispatch, gateway->switchboard, gateway->desk);
 	gateway->report = report_new(options->node, dispatch);
 	gateway->site = give(site);
 	return HR_OK;
@@ -325,6 +327,7 @@ static void gateway_close(struct gateway *gateway)
 	pg_free(gateway->side_pg);
 	report_free(gateway->report);
 	duties_free(gateway->duties);
+	desk_free(gateway->desk);
 	registry_free(gateway->registry);
 	journal_free(gateway->journal);
 	map_free(gateway->dispatch.edges);
@@ -343,6 +346,7 @@ static void gateway_open(struct gateway *gateway)
 	gateway->journal =
 		journal_new(loop, gateway->journal_pg, options->node, &journal_events, gateway);
 	gateway->registry = registry_new(loop, gateway->side_pg, &registry_events, gateway);
+	gateway->desk = desk_new(loop, gateway->side_pg);
 	gateway->duties = duties_new(loop, gateway->journal_pg, &duties_events, gateway);
 	gateway->dispatch = (struct dispatch){
 		.journal = gateway->journal,

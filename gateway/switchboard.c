@@ -67,6 +67,11 @@ static void refuse(struct source *source, const struct item *item, enum bounce b
 	source->edge->ops->refuse(source->edge, item->inbound.item, bounce, text);
 }
 
+static bool is_domain(struct slice address)
+{
+	return slice_eq(address_text_domain(address), address_text_bare(address));
+}
+
 /* The people of an item, all asked for at once so that one query brings them. `mentions` has room
  * for as many as the item names. HR_RETRY: some are being asked for. */
 static enum hr_status find_people(struct registry *registry, const struct edge_inbound *inbound,
@@ -74,8 +79,10 @@ static enum hr_status find_people(struct registry *registry, const struct edge_i
 {
 	enum hr_status from = registry_find(registry, PEOPLE_NATIVE,
 					    address_text_bare(inbound->native_from), &out->from);
-	enum hr_status to =
-		registry_find(registry, PEOPLE_ADDRESS, address_text_bare(inbound->to), &out->to);
+	enum hr_status to = is_domain(inbound->to)
+				    ? HR_NONE
+				    : registry_find(registry, PEOPLE_ADDRESS,
+						    address_text_bare(inbound->to), &out->to);
 	enum hr_status status = from == HR_RETRY || to == HR_RETRY ? HR_RETRY : HR_OK;
 
 	for (size_t i = 0; i < inbound->mention_count; i++) {
@@ -115,6 +122,21 @@ static void send_item(struct source *source, const struct item *item, struct env
 		refuse(source, item, BOUNCE_REMOTE_TIMEOUT, err.text);
 }
 
+/* A query that its edge answers, if rules let it pass. */
+static void answer_item(struct source *source, const struct item *item,
+			const struct edge_people *people)
+{
+	const struct edge_inbound *inbound = &item->inbound;
+	struct route refusal;
+
+	if (!is_domain(inbound->to) &&
+	    !dispatch_permits(source->switchboard->dispatch, inbound->to,
+			      &(struct dispatch_people){ people->from, people->to }, &refusal))
+		refuse(source, item, refusal.bounce, refusal.reason);
+	else
+		source->edge->ops->answer(source->edge, inbound->item, people);
+}
+
 /* HR_RETRY: not now (people not here yet, or no room in the journal). */
 static enum hr_status handle_item(struct source *source, const struct item *item)
 {
@@ -134,6 +156,10 @@ static enum hr_status handle_item(struct source *source, const struct item *item
 		log_info("switchboard.sender_refused", LOG_SLICE("from", inbound->native_from),
 			 LOG_STR("installation", inbound->installation));
 		refuse(source, item, BOUNCE_NOT_ALLOWED, "you have no federation address here");
+		return HR_OK;
+	}
+	if (inbound->is_answered) {
+		answer_item(source, item, &people);
 		return HR_OK;
 	}
 	if (source->edge->ops->translate(source->edge, inbound->item, &people, &envelope, &err) !=

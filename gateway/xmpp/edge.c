@@ -233,6 +233,7 @@ static size_t status(const struct edge *edge, struct status_row *rows, size_t ma
 
 static const struct edge_ops ops = {
 	.translate = inbound_translate,
+	.answer = inbound_answer,
 	.refuse = inbound_refuse,
 	.done = inbound_done,
 	.direct = direct,

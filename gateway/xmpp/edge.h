@@ -15,6 +15,7 @@ struct xmpp_edge_options {
 	struct journal *journal;
 	struct registry *registry;
 	struct switchboard *switchboard;
+	struct desk *desk;
 	msec retry_max;	      /* longest pause between connects; 0: 30 s */
 	msec barrier_timeout; /* an XEP-0199 ping without answer for so long ends the stream; 0: 30
 				 s */

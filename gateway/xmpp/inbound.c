@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "federation/address.h"
+#include "gateway/xmpp/ask.h"
 #include "gateway/xmpp/rewrite.h"
 #include "gateway/xmpp/service.h"
 
@@ -15,6 +16,7 @@ struct item {
 	struct stanza stanza;	 /* as it came; its texts are in `text` */
 	char *text;		 /* owned */
 	struct rewrite *rewrite; /* owned; NULL: no native address in the payload */
+	struct ask *ask;	 /* owned; NULL: it is to be passed on */
 };
 
 static void item_free(struct item *item)
@@ -22,6 +24,7 @@ static void item_free(struct item *item)
 	address_clear(&item->from);
 	address_clear(&item->to);
 	rewrite_free(item->rewrite);
+	ask_free(item->ask);
 	free(item->text);
 	free(item);
 }
@@ -130,6 +133,7 @@ static void bring(struct item *item)
 		.installation = item->lane->edge->installation,
 		.native_from = address_full(&item->from),
 		.to = address_full(&item->to),
+		.is_answered = item->ask,
 		.item = item,
 	};
 
@@ -142,6 +146,8 @@ void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza)
 {
 	scoped_address from = { 0 }, to = { 0 };
 	scoped(rewrite) rewrite = NULL;
+	scoped(ask) ask = NULL;
+	enum bounce bounce;
 	struct hr_err err;
 
 	metric_add(&xmpp_metrics[XMPP_STANZAS_IN], 1);
@@ -151,12 +157,18 @@ void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza)
 		refuse_scanned(lane, stanza, flaws[stanza->flaw].metric, flaws[stanza->flaw].why);
 		return;
 	}
-	if (address_local(&to).len == 0) {
+	struct stanza answered = as_stanza(stanza);
+	enum hr_status asked = ask_read(stanza, &to, &ask, &bounce, &err);
+	if (asked == HR_FAIL) {
+		lane_refuse(lane, &answered, bounce, err.text);
+		return;
+	}
+	if (asked == HR_NONE && address_local(&to).len == 0) {
 		service_stanza(lane, stanza);
 		return;
 	}
-	if (rewrite_plan(stanza->payload, slice_str(lane->edge->native_domain), &rewrite, &err) ==
-	    HR_FAIL) {
+	if (asked == HR_NONE && rewrite_plan(stanza->payload, slice_str(lane->edge->native_domain),
+					     &rewrite, &err) == HR_FAIL) {
 		refuse_scanned(lane, stanza, XMPP_REFUSED_SIZE, err.text);
 		return;
 	}
@@ -165,6 +177,7 @@ void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza)
 	item->to = to;
 	from = to = (struct address){ 0 };
 	item->rewrite = give(rewrite);
+	item->ask = give(ask);
 	bring(item);
 }
 
@@ -225,6 +238,14 @@ enum hr_status inbound_translate(struct edge *edge, void *arg, const struct edge
 		return err->status;
 	*out = envelope_new(&fields);
 	return HR_OK;
+}
+
+void inbound_answer(struct edge *edge, void *arg, const struct edge_people *people)
+{
+	const struct item *item = arg;
+
+	(void)edge;
+	ask_answer(item->ask, item->lane, &item->stanza, people);
 }
 
 void inbound_refuse(struct edge *edge, void *arg, enum bounce bounce, const char *text)

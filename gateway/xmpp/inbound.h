@@ -10,5 +10,6 @@ void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza);
 /* gateway/edge.h: edge_ops of the same names */
 enum hr_status inbound_translate(struct edge *edge, void *item, const struct edge_people *people,
 				 struct envelope **out, struct hr_err *err);
+void inbound_answer(struct edge *edge, void *item, const struct edge_people *people);
 void inbound_refuse(struct edge *edge, void *item, enum bounce bounce, const char *text);
 void inbound_done(struct edge *edge, void *item);

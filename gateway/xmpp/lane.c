@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "federation/address.h"
+#include "gateway/desk.h"
 #include "gateway/xmpp/egress.h"
 #include "gateway/xmpp/inbound.h"
 
@@ -305,6 +306,7 @@ void lane_free(struct lane *lane)
 	if (lane_is_up(lane))
 		on_down(lane, &(struct component_end){ .text = "taken away" });
 	source_free(lane->source);
+	desk_forget(lane->edge->options.desk, lane);
 	loop_cancel(lane->edge->loop, pump, lane);
 	journal_release(lane->target);
 	egress_free(lane->egress);
@@ -351,6 +353,23 @@ size_t lane_waiting(const struct lane *lane)
 void lane_write(struct lane *lane, struct slice bytes)
 {
 	component_write(lane->component, bytes);
+}
+
+void lane_answer(struct lane *lane, const struct stanza *asked, struct slice payload)
+{
+	scoped_buf out = BUF_INIT(0);
+
+	if (!lane_is_up(lane))
+		return;
+	stanza_write(&out, &(struct stanza){
+				   .kind = asked->kind,
+				   .from = asked->to,
+				   .to = asked->from,
+				   .id = asked->id,
+				   .type = slice_lit("result"),
+				   .payload = payload,
+			   });
+	lane_write(lane, buf_slice(&out));
 }
 
 void lane_refuse(struct lane *lane, const struct stanza *stanza, enum bounce bounce,

@@ -46,6 +46,8 @@ bool lane_is_up(const struct lane *lane);
 bool lane_is_idle(const struct lane *lane);   /* nothing is sent and not acknowledged */
 size_t lane_waiting(const struct lane *lane); /* bytes not yet given to the kernel */
 void lane_write(struct lane *lane, struct slice bytes);
+/* The result of a query, on this stream if it is up. */
+void lane_answer(struct lane *lane, const struct stanza *asked, struct slice payload);
 /* Answers `stanza` with an error on this stream, if it may be answered. */
 void lane_refuse(struct lane *lane, const struct stanza *stanza, enum bounce bounce,
 		 const char *text);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/xmpp/service.h"
 
+#include "gateway/xmpp/search.h"
+#include "gateway/xmpp/vcard.h"
+
 static const struct answer {
 	const char *ns, *name;
 	const char *payload;
@@ -9,13 +12,18 @@ static const struct answer {
 	{ "http://jabber.org/protocol/disco#info", "query",
 	  "<query xmlns='http://jabber.org/protocol/disco#info'>"
 	  "<identity category='gateway' type='xmpp' name='Hedgerow'/>"
+	  "<identity category='directory' type='user' name='People'/>"
 	  "<feature var='http://jabber.org/protocol/disco#info'/>"
 	  "<feature var='http://jabber.org/protocol/disco#items'/>"
-	  "<feature var='urn:xmpp:ping'/></query>",
+	  "<feature var='urn:xmpp:ping'/>"
+	  "<feature var='" SEARCH_NS "'/>"
+	  "<feature var='" VCARD_NS "'/></query>",
 	  true },
 	{ "http://jabber.org/protocol/disco#items", "query",
 	  "<query xmlns='http://jabber.org/protocol/disco#items'/>", true },
 	{ "urn:xmpp:ping", "ping", "", false },
+	{ SEARCH_NS, "query", search_form, false },
+	{ VCARD_NS, "vCard", vcard_service, false },
 };
 
 static const struct answer *find_answer(const struct scan_stanza *stanza)
@@ -27,21 +35,6 @@ static const struct answer *find_answer(const struct scan_stanza *stanza)
 		    slice_is(stanza->child_name, answers[i].name))
 			return &answers[i];
 	return NULL;
-}
-
-static void answer_with(struct lane *lane, const struct scan_stanza *stanza, const char *payload)
-{
-	scoped_buf out = BUF_INIT(0);
-
-	stanza_write(&out, &(struct stanza){
-				   .kind = ENVELOPE_IQ,
-				   .from = stanza->to,
-				   .to = stanza->from,
-				   .id = stanza->id,
-				   .type = slice_lit("result"),
-				   .payload = slice_str(payload),
-			   });
-	lane_write(lane, buf_slice(&out));
 }
 
 void service_stanza(struct lane *lane, const struct scan_stanza *stanza)
@@ -56,7 +49,7 @@ void service_stanza(struct lane *lane, const struct scan_stanza *stanza)
 	};
 
 	if (answer && !(answer->has_nodes && stanza->child_node.len > 0))
-		answer_with(lane, stanza, answer->payload);
+		lane_answer(lane, &asked, slice_str(answer->payload));
 	else if (answer)
 		lane_refuse(lane, &asked, BOUNCE_ITEM_NOT_FOUND, NULL);
 	else if (stanza->kind != ENVELOPE_PRESENCE) /* a service is neither present nor absent */
