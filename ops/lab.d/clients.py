@@ -4,6 +4,7 @@
 
     clients.py ACCOUNTS chat FROM TO TEXT     one message, and what became of it on both sides
     clients.py ACCOUNTS demo PERSON...        a short conversation, each to the next, as each saw it
+    clients.py ACCOUNTS find FROM WORD...     whom a person finds in the directory, and the first one's vCard
 
 A person is a JID or an address of the file ACCOUNTS (JID, address, password, host, port, server),
 or what stands before the @ in either; TO may be any address.
@@ -11,6 +12,7 @@ or what stands before the @ in either; TO may be any address.
 import asyncio
 import logging
 import sys
+import xml.etree.ElementTree as ET
 from collections import namedtuple
 
 logging.basicConfig(level=logging.ERROR)  # slixmpp warns of its slower stringprep when imported
@@ -19,6 +21,7 @@ import slixmpp  # noqa: E402  pylint: disable=wrong-import-position
 
 LOGIN_SECONDS = 15
 ANSWER_SECONDS = 15
+SEARCH, FORM, CARD = "{jabber:iq:search}", "{jabber:x:data}", "{vcard-temp}"
 Account = namedtuple("Account", "jid address password host port server")
 
 
@@ -161,23 +164,69 @@ async def demo(people):
     return good
 
 
+async def ask(client, to, kind, payload):
+    """The payload of the answer to a query."""
+    query = client.make_iq(ito=to, itype=kind)
+    query.append(payload)
+    return (await query.send(timeout=ANSWER_SECONDS)).xml[0]
+
+
+async def show_found(client, domain, words):
+    query = ET.Element(SEARCH + "query")
+    field = ET.SubElement(ET.SubElement(query, FORM + "x", type="submit"), FORM + "field", var="text")
+    ET.SubElement(field, FORM + "value").text = words
+    found = await ask(client, domain, "set", query)
+    people = [{field.get("var"): field.findtext(FORM + "value") for field in item}
+              for item in found.iter(FORM + "item")]
+    print(f"\n  {client.account.jid} on {client.account.server} searches {domain} for {words!r}:")
+    for person in people:
+        print(f"    {person['jid']:<36} {person['nick'] or ''}")
+    for note in found.iter(FORM + "instructions"):
+        print(f"    {note.text}")
+    if not people:
+        print("    nobody whom the rules let this person reach")
+        return
+    card = await ask(client, people[0]["jid"], "get", ET.Element(CARD + "vCard"))
+    print(f"\n  and the vCard of {people[0]['jid']} says:")
+    for element in card.iter():
+        if element.text:
+            print(f"    {element.tag.rpartition('}')[2].lower():<12} {element.text}")
+
+
+async def search(person, words):
+    client, = await login_all([person])
+    good = True
+    try:
+        await show_found(client, person.address.split("@")[1], words)
+    except slixmpp.exceptions.IqError as error:
+        print(f"\n  error: {error.condition}" + (f" ({error.text})" if error.text else ""))
+        good = False
+    except slixmpp.exceptions.IqTimeout:
+        print(f"\n  no answer within {ANSWER_SECONDS} s: see ops/lab status")
+        good = False
+    await end_all([client])
+    return good
+
+
 def main(path, verb, *words):
     accounts = load(path)
     people = []
-    for name in words[:1] if verb == "chat" else words:
+    for name in words if verb == "demo" else words[:1]:
         person = find(accounts, name)
         if person is None:
             known = ", ".join(account.jid.split("@")[0] for account in accounts)
             sys.exit(f"{name} has no account of the lab; these have: {known}")
         people.append(person)
-    talk = chat(accounts, people[0], words[1], words[2]) if verb == "chat" else demo(people)
+    work = {"chat": lambda: chat(accounts, people[0], words[1], words[2]),
+            "demo": lambda: demo(people),
+            "find": lambda: search(people[0], " ".join(words[1:]))}[verb]
     try:
-        return 0 if asyncio.run(talk) else 1
+        return 0 if asyncio.run(work()) else 1
     except (OSError, asyncio.TimeoutError) as error:
         sys.exit(f"cannot log in: {error or 'no answer'}")
 
 
 if __name__ == "__main__":
-    if not (len(sys.argv) == 6 if sys.argv[2:3] == ["chat"] else len(sys.argv) > 4):
+    if sys.argv[2:3] not in (["chat"], ["demo"], ["find"]) or len(sys.argv) < (6 if sys.argv[2] == "chat" else 5):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

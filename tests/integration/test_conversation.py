@@ -118,22 +118,6 @@ def test_queries_between_resources_are_answered(pair):
     assert answer[0][0].get("category") == "client"
 
 
-def test_a_vcard_of_the_other_side_can_be_read(pair):
-    ada, bob = pair
-    card = unique("card")
-    bob.wait_id(set_vcard(bob, card))
-    answer = ada.wait_id(ada.query(BOB, "<vCard xmlns='vcard-temp'/>"))
-    assert answer.get("type") == "result"
-    assert answer.find("{vcard-temp}vCard").findtext("{vcard-temp}FN") == card
-    assert answer.get("from") == BOB
-
-
-def set_vcard(client, name):
-    stanza_id = unique("v")
-    client.send(f"<iq type='set' id='{stanza_id}'><vCard xmlns='vcard-temp'><FN>{name}</FN></vCard></iq>")
-    return stanza_id
-
-
 def test_presence_passes(pair):
     ada, bob = pair
     mark = unique("away")
