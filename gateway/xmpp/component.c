@@ -3,11 +3,9 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "gateway/xmpp/stanza.h"
-
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
-#include <stdio.h>
+#include "base/secret.h"
+#include "gateway/xmpp/barriers.h"
+#include "gateway/xmpp/say.h"
 
 enum {
 	CONNECT_MS = 15 * 1000,
@@ -17,11 +15,7 @@ enum {
 	WAIT_MIN_MS = 500,
 	GOOD_MS = 10 * 1000, /* up for so long: the next pause is a short one */
 	TIMEOUT_MS = 30 * 1000,
-	SHA1_LEN = 20,
 };
-
-#define PING_ID "hr-ping-"
-#define CLOSE_TAG "</stream:stream>"
 
 enum state { STALE, IDLE, CONNECTING, OPENING, HANDSHAKE, UP, CLOSING, STOPPING, WAITING, STATES };
 static const char *const state_name[STATES] = {
@@ -71,15 +65,10 @@ static const char *const blameless[] = {
 	"system-shutdown",
 };
 
-struct barrier {
-	int64_t seq; /* 0: only asks whether anybody is there */
-	msec deadline;
-};
-
 struct component {
 	char *name, *domain, *native_domain;
 	char *secret; /* owned; NULL before the first */
-	msec retry_max, barrier_timeout;
+	msec retry_max;
 	const struct component_ops *ops;
 	void *ctx;
 	enum state state;
@@ -89,10 +78,8 @@ struct component {
 	msec read_at, up_at;
 	bool is_paused, is_taking; /* stanzas are: up, or closing while the server is not */
 	enum component_blame blame;
-	char *error;		  /* owned */
-	struct barrier *barriers; /* a queue: the first is number `first` */
-	size_t barrier_count, barrier_size;
-	uint64_t first;
+	char *error; /* owned */
+	struct barriers *barriers;
 };
 
 static void handle(struct component *component, enum event event);
@@ -109,8 +96,8 @@ static msec up_deadline(const struct component *component)
 {
 	if (component->is_paused)
 		return 0;
-	if (component->barrier_count > 0)
-		return component->barriers[0].deadline;
+	if (barriers_count(component->barriers) > 0)
+		return barriers_deadline(component->barriers);
 	return component->read_at + QUIET_MS;
 }
 
@@ -119,9 +106,9 @@ static void arm(struct component *component, msec deadline)
 	component->ops->timer(component->ctx, deadline);
 }
 
-static void write_text(struct component *component, const char *text)
+static void write_out(struct component *component, const struct buf *out)
 {
-	component->ops->write(component->ctx, slice_str(text));
+	component->ops->write(component->ctx, buf_slice(out));
 }
 
 static void enter_waiting(struct component *component)
@@ -149,19 +136,19 @@ static void enter_opening(struct component *component)
 
 	arm(component, component->now + ANSWER_MS);
 	scan_reset(component->scan);
-	buf_add_str(&header, "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' "
-			     "xmlns:stream='http://etherx.jabber.org/streams' to='");
-	stanza_escape(&header, slice_str(component->domain));
-	buf_add_str(&header, "'>");
-	component->ops->write(component->ctx, buf_slice(&header));
+	say_header(&header, component->domain);
+	write_out(component, &header);
 }
 
 static void enter_closing(struct component *component)
 {
+	scoped_buf end = BUF_INIT(0);
+
 	arm(component, component->now + CLOSE_MS);
 	if (!component->is_taking)
 		scan_stop(component->scan);
-	write_text(component, CLOSE_TAG);
+	say_end(&end);
+	write_out(component, &end);
 	component->ops->shutdown(component->ctx);
 }
 
@@ -171,8 +158,7 @@ static void leave_up(struct component *component)
 
 	if (component->now - component->up_at >= GOOD_MS)
 		component->wait = 0;
-	component->first += component->barrier_count; /* an answer that comes late is to none */
-	component->barrier_count = 0;
+	barriers_forget(component->barriers);
 	component->ops->down(component->ctx, &end);
 }
 
@@ -259,31 +245,15 @@ static void broken_by_server(struct component *component, const char *text,
 	broken(component, text);
 }
 
-/* XEP-0114: the hexadecimal SHA-1 of the stream id and the secret. */
-static void write_handshake(struct component *component, struct slice id)
-{
-	scoped_buf text = BUF_INIT(0);
-	unsigned char digest[SHA1_LEN];
-
-	buf_add_slice(&text, id);
-	buf_add_str(&text, component->secret ? component->secret : "");
-	gnutls_hash_fast(GNUTLS_DIG_SHA1, text.data, text.len, digest);
-	gnutls_memset(text.data, 0, text.size);
-	buf_clear(&text);
-	buf_add_str(&text, "<handshake>");
-	for (size_t i = 0; i < SHA1_LEN; i++)
-		buf_format(&text, "%02x", digest[i]);
-	buf_add_str(&text, "</handshake>");
-	component->ops->write(component->ctx, buf_slice(&text));
-}
-
 static void on_opened(void *ctx, struct slice id)
 {
 	struct component *component = ctx;
+	scoped_buf handshake = BUF_INIT(0);
 
 	if (component->state != OPENING)
 		return;
-	write_handshake(component, id);
+	say_handshake(&handshake, id, component->secret);
+	write_out(component, &handshake);
 	handle(component, OPENED);
 }
 
@@ -319,44 +289,13 @@ static void on_ended(void *ctx)
 	broken_by_server(ctx, "the server ended the stream", COMPONENT_CUT);
 }
 
-/* The number of the barrier that this answers; false when it is none. Only the server itself may
- * answer: a user could guess the id. */
-static bool answers_barrier(const struct component *component, const struct scan_stanza *stanza,
-			    uint64_t *number)
-{
-	size_t prefix = sizeof PING_ID - 1;
-
-	if (stanza->kind != ENVELOPE_IQ || stanza->id.len <= prefix ||
-	    stanza->id.len > prefix + 18 || memcmp(stanza->id.data, PING_ID, prefix) != 0 ||
-	    (!slice_is(stanza->type, "result") && !slice_is(stanza->type, "error")) ||
-	    !slice_is(stanza->from, component->native_domain))
-		return false;
-	*number = 0;
-	for (size_t i = prefix; i < stanza->id.len; i++) {
-		if (stanza->id.data[i] < '0' || stanza->id.data[i] > '9')
-			return false;
-		*number = *number * 10 + (uint64_t)(stanza->id.data[i] - '0');
-	}
-	return true;
-}
-
 static void pass_barriers(struct component *component, uint64_t number)
 {
-	int64_t seq = 0;
+	int64_t seq;
 
-	if (number < component->first || number - component->first >= component->barrier_count)
-		return; /* of an earlier stream */
-	size_t passed = (size_t)(number - component->first) + 1;
-	for (size_t i = 0; i < passed; i++)
-		if (component->barriers[i].seq > 0)
-			seq = component->barriers[i].seq;
-	component->barrier_count -= passed;
-	component->first += passed;
+	if (barriers_pass(component->barriers, number, component->now, &seq) != HR_OK)
+		return;
 	component->wait = 0;
-	memmove(component->barriers, component->barriers + passed,
-		component->barrier_count * sizeof *component->barriers);
-	if (component->barrier_count > 0) /* slow is not dead */
-		component->barriers[0].deadline = component->now + component->barrier_timeout;
 	arm(component, up_deadline(component));
 	if (seq > 0)
 		component->ops->accepted(component->ctx, seq);
@@ -369,7 +308,7 @@ static void on_stanza(void *ctx, const struct scan_stanza *stanza)
 
 	if (!component->is_taking)
 		return;
-	if (answers_barrier(component, stanza, &number))
+	if (barriers_answered(stanza, component->native_domain, &number))
 		pass_barriers(component, number);
 	else
 		component->ops->stanza(component->ctx, stanza);
@@ -393,41 +332,32 @@ struct component *component_new(const struct component_options *options,
 	component->domain = str_dup(options->domain);
 	component->native_domain = str_dup(options->native_domain);
 	component->retry_max = options->retry_max ? options->retry_max : TIMEOUT_MS;
-	component->barrier_timeout =
-		options->barrier_timeout ? options->barrier_timeout : TIMEOUT_MS;
+	component->barriers =
+		barriers_new(options->barrier_timeout ? options->barrier_timeout : TIMEOUT_MS);
 	component->ops = ops;
 	component->ctx = ctx;
 	component->state = IDLE;
 	component->scan = scan_new(&scan_events, component);
-	component->first = 1;
 	return component;
-}
-
-static void forget_secret(struct component *component)
-{
-	if (component->secret)
-		gnutls_memset(component->secret, 0, strlen(component->secret));
-	free(component->secret);
-	component->secret = NULL;
 }
 
 void component_free(struct component *component)
 {
 	if (!component)
 		return;
-	forget_secret(component);
+	secret_free(component->secret);
 	scan_free(component->scan);
 	free(component->name);
 	free(component->domain);
 	free(component->native_domain);
 	free(component->error);
-	free(component->barriers);
+	barriers_free(component->barriers);
 	free(component);
 }
 
 void component_secret(struct component *component, struct slice secret)
 {
-	forget_secret(component);
+	secret_free(component->secret);
 	component->secret = mem_dup(secret.data, secret.len);
 }
 
@@ -466,17 +396,9 @@ void component_lost(struct component *component, const struct hr_err *err, msec 
 	call(component, LOST, now);
 }
 
-static void write_fault(struct component *component)
-{
-	scoped_str error = str_format(
-		"<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
-		scan_condition(scan_fault(component->scan)));
-
-	write_text(component, error);
-}
-
 void component_received(struct component *component, struct slice bytes, msec now)
 {
+	scoped_buf fault = BUF_INIT(0);
 	struct hr_err err;
 
 	component->now = component->read_at = now;
@@ -485,7 +407,8 @@ void component_received(struct component *component, struct slice bytes, msec no
 	if (component->state != OPENING && component->state != HANDSHAKE && component->state != UP)
 		return;
 	component->ops->refused(component->ctx, scan_fault(component->scan), err.text);
-	write_fault(component);
+	say_fault(&fault, scan_fault(component->scan));
+	write_out(component, &fault);
 	broken_by_server(component, err.text, COMPONENT_BLAMELESS);
 }
 
@@ -496,7 +419,7 @@ void component_timeout(struct component *component, msec now)
 		arm(component, up_deadline(component));
 		return;
 	}
-	if (component->state == UP && component->barrier_count == 0) {
+	if (component->state == UP && barriers_count(component->barriers) == 0) {
 		component_barrier(component, 0, now);
 		return;
 	}
@@ -515,8 +438,7 @@ void component_pause(struct component *component, bool yes, msec now)
 	if (component->state != UP)
 		return;
 	component->read_at = now;
-	for (size_t i = 0; i < component->barrier_count; i++)
-		component->barriers[i].deadline = now + component->barrier_timeout;
+	barriers_postpone(component->barriers, now);
 	component->ops->pause(component->ctx, yes);
 	arm(component, up_deadline(component));
 }
@@ -548,31 +470,16 @@ void component_write(struct component *component, struct slice bytes)
 
 void component_barrier(struct component *component, int64_t seq, msec now)
 {
-	scoped_str id = str_format(
-		PING_ID "%llu", (unsigned long long)(component->first + component->barrier_count));
+	scoped_str id = barriers_id(barriers_add(component->barriers, seq, now));
 	scoped_buf ping = BUF_INIT(0);
 
-	if (component->barrier_count == component->barrier_size) {
-		component->barrier_size = component->barrier_size ? 2 * component->barrier_size : 8;
-		component->barriers = mem_resize(component->barriers, component->barrier_size,
-						 sizeof *component->barriers);
-	}
-	component->barriers[component->barrier_count++] =
-		(struct barrier){ seq, now + component->barrier_timeout };
-	stanza_write(&ping, &(struct stanza){
-				    .kind = ENVELOPE_IQ,
-				    .from = slice_str(component->domain),
-				    .to = slice_str(component->native_domain),
-				    .type = slice_lit("get"),
-				    .id = slice_str(id),
-				    .payload = slice_lit("<ping xmlns='urn:xmpp:ping'/>"),
-			    });
-	component->ops->write(component->ctx, buf_slice(&ping));
-	if (component->barrier_count == 1)
+	say_ping(&ping, component->domain, component->native_domain, id);
+	write_out(component, &ping);
+	if (barriers_count(component->barriers) == 1)
 		arm(component, up_deadline(component));
 }
 
 size_t component_barriers(const struct component *component)
 {
-	return component->barrier_count;
+	return barriers_count(component->barriers);
 }
