@@ -107,6 +107,7 @@ operator_forest_samba() { # SITE FOREST SECRETS
 		--url "ldaps://$(samba_address "$2")" --ca "$2.ca" \
 		--bind-dn "svc-hedgerow@$2.example" --bind-secret "$2.password" --base-dn "$(samba_base "$2")"
 	operator_at "$1" mapping add "$2" installation msDS-cloudExtensionAttribute1
+	operator_at "$1" mapping add "$2" installation --replacement "${installation_of[$2]}" # all others
 }
 
 operator_installation() { # SITE NAME FOREST SOFTWARE NATIVE-DOMAIN PORT
