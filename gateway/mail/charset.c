@@ -4,8 +4,11 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <gmime/gmime.h>
+#include <iconv.h>
+#include <stdint.h>
+#include <strings.h>
 
 enum { NAME_MAX_LEN = 40, CHUNK = 4096 };
 #define REPLACEMENT "\xef\xbf\xbd"
@@ -42,7 +45,7 @@ static bool is_name(const char *name)
 	size_t len = strlen(name);
 
 	for (size_t i = 0; i < len; i++)
-		if (!g_ascii_isalnum(name[i]) && !strchr("-_.:+()", name[i]))
+		if (!isalnum((unsigned char)name[i]) && !strchr("-_.:+()", name[i]))
 			return false;
 	return len > 0 && len <= NAME_MAX_LEN;
 }
@@ -52,7 +55,7 @@ static const char *meaning(const char *charset)
 	if (!charset || !is_name(charset))
 		return NULL;
 	for (size_t i = 0; i < countof(meanings); i++)
-		if (g_ascii_strcasecmp(meanings[i].name, charset) == 0)
+		if (strcasecmp(meanings[i].name, charset) == 0)
 			return meanings[i].meant;
 	return charset;
 }
@@ -152,13 +155,13 @@ static void convert(iconv_t cd, struct slice bytes, struct buf *out)
 void charset_to_utf8(struct slice bytes, const char *charset, struct buf *out)
 {
 	const char *meant = meaning(charset);
-	bool is_utf8 = meant ? g_ascii_strcasecmp(meant, "utf-8") == 0 : utf8_valid(bytes);
+	bool is_utf8 = meant ? strcasecmp(meant, "utf-8") == 0 : utf8_valid(bytes);
 
 	if (is_utf8) {
 		clean(bytes, out);
 		return;
 	}
-	iconv_t cd = g_mime_iconv_open("UTF-8", meant ? meant : fallback);
+	iconv_t cd = iconv_open("UTF-8", meant ? meant : fallback);
 	if (cd == (iconv_t)-1 && meant) {
 		charset_to_utf8(bytes, NULL, out);
 		return;
@@ -168,7 +171,7 @@ void charset_to_utf8(struct slice bytes, const char *charset, struct buf *out)
 		return;
 	}
 	convert(cd, bytes, out);
-	g_mime_iconv_close(cd);
+	iconv_close(cd);
 }
 
 char *charset_line(struct slice text, size_t max)

@@ -3,17 +3,9 @@
 #pragma once
 
 #include <gmime/gmime.h>
-#include <stdbool.h>
 #include <string.h>
 
-static inline void gmime_begin(void)
-{
-	static bool is_ready;
-
-	if (!is_ready)
-		g_mime_init();
-	is_ready = true;
-}
+void gmime_begin(void); /* before the first call to GMime wherever one may be the first */
 
 static inline void gmime_scope_end(void *p)
 {

@@ -8,7 +8,7 @@
 enum kind {
 	KIND_PERSONAL,	  /* the only one that may become chat */
 	KIND_LOOP,	  /* has been through this site before, or through too many */
-	KIND_REPORT,	  /* a delivery status notification: see gateway/mail/report.h */
+	KIND_REPORT,	  /* a delivery status notification: see gateway/mail/dsn.h */
 	KIND_DISPOSITION, /* says that a mail was read (RFC 8098) */
 	KIND_VACATION,	  /* somebody's automatic reply */
 	KIND_AUTOMATIC,	  /* made by a program */

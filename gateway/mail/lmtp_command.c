@@ -309,18 +309,23 @@ static const struct {
 	{ "QUIT", ANY, run_quit },
 };
 
+static bool is_text(struct slice line)
+{
+	return !memchr(line.data, '\0', line.len);
+}
+
 bool lmtp_is_recipient(struct slice line)
 {
 	struct slice word;
 
-	return take_word(&line, &word) && is_word(word, "RCPT");
+	return is_text(line) && take_word(&line, &word) && is_word(word, "RCPT");
 }
 
 void lmtp_command(struct lmtp *lmtp, struct slice line)
 {
 	struct slice word;
 
-	if (memchr(line.data, '\0', line.len) || !take_word(&line, &word)) {
+	if (!is_text(line) || !take_word(&line, &word)) {
 		lmtp_refuse_command(lmtp, "500 5.5.2 That is no command");
 		return;
 	}

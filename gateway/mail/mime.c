@@ -107,7 +107,7 @@ static enum hr_status read_header(struct mime *mime, struct entity *entity, stru
 			*rest = before;
 			break;
 		}
-		if (count > MIME_FIELDS_MAX)
+		if (mime->field_count - entity->first_field > MIME_FIELDS_MAX)
 			return err_set(err, HR_FAIL, "more than %d header fields", MIME_FIELDS_MAX);
 		if (start.len - rest->len > MIME_HEADER_MAX)
 			return err_set(err, HR_FAIL, "a header of more than %d bytes",

@@ -136,7 +136,10 @@ static GMimeContentEncoding encoding_of(const struct mime_part *part)
 {
 	scoped_str value = value_of(part, "Content-Transfer-Encoding", PARAMETERS_MAX);
 
-	return value ? g_mime_content_encoding_from_string(value) : GMIME_CONTENT_ENCODING_DEFAULT;
+	GMimeContentEncoding encoding = value ? g_mime_content_encoding_from_string(value)
+					      : GMIME_CONTENT_ENCODING_DEFAULT;
+	return encoding == GMIME_CONTENT_ENCODING_UUENCODE ? GMIME_CONTENT_ENCODING_DEFAULT
+							   : encoding;
 }
 
 /* Decodes to `fn` in pieces of at most CHUNK bytes, as long as it returns true. */
@@ -192,30 +195,37 @@ size_t mime_decoded_size(const struct mime_part *part)
 	return size;
 }
 
-static bool is_id(const char *id)
+static bool is_id(struct slice id)
 {
-	size_t len = id ? strlen(id) : 0;
-
-	return len > 0 && len <= ID_MAX && utf8_xml(slice_str(id)) && !strpbrk(id, " \t\r\n<>");
+	for (size_t i = 0; i < id.len; i++)
+		if ((unsigned char)id.data[i] <= ' ' || id.data[i] == '<' || id.data[i] == 0x7f)
+			return false;
+	return id.len > 0 && id.len <= ID_MAX && utf8_xml(id);
 }
 
+/* The last `max` of them: verbatim, since who compares them compares bytes. */
 char **mime_ids(const struct mime_part *part, const char *name, size_t max)
 {
-	scoped_str value = unicode_of(part, name);
+	scoped_str value = value_of(part, name, VALUE_MAX);
 	char **ids = mem_array(char *, max + 1);
+	const char *end = value ? value + strlen(value) : NULL;
+	size_t found = 0;
 
-	if (!value)
-		return ids;
-	gmime_begin();
-	GMimeReferences *found = g_mime_references_parse(NULL, value);
-	int length = g_mime_references_length(found);
-	size_t kept = 0;
-	for (int i = length > (int)max ? length - (int)max : 0; i < length; i++) {
-		const char *id = g_mime_references_get_message_id(found, i);
+	while (value && found < max) {
+		const char *close = memrchr(value, '>', (size_t)(end - value));
+		const char *open = close ? memrchr(value, '<', (size_t)(close - value)) : NULL;
+		if (!open)
+			break;
+		struct slice id = { open + 1, (size_t)(close - open - 1) };
 		if (is_id(id))
-			ids[kept++] = str_dup(id);
+			ids[found++] = mem_dup(id.data, id.len);
+		end = open;
 	}
-	g_mime_references_free(found);
+	for (size_t i = 0; i < found / 2; i++) {
+		char *swapped = ids[i];
+		ids[i] = ids[found - 1 - i];
+		ids[found - 1 - i] = swapped;
+	}
 	return ids;
 }
 

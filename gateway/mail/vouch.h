@@ -12,10 +12,11 @@
 #pragma once
 
 #include "gateway/mail/mime.h"
+#include "gateway/mail/network.h"
 
 struct vouch_trust {
-	const char *authserv_id;   /* NULL: none */
-	const char *const *relays; /* addresses or networks: "10.0.0.0/8", "2001:db8::1" */
+	const char *authserv_id;      /* NULL: none */
+	const struct network *relays; /* internal ones: gateway/mail/network.h */
 	size_t relay_count;
 };
 
@@ -30,7 +31,3 @@ struct vouched {
 HR_MUST_USE enum hr_status vouch(const struct mime *mime, const struct vouch_trust *trust,
 				 struct slice client, struct vouched *out, struct hr_err *err);
 void vouched_clear(struct vouched *vouched); /* frees what is inside */
-
-/* Is `text` an address or network that may stand in vouch_trust.relays? HR_FAIL: err says why not.
- */
-HR_MUST_USE enum hr_status vouch_relay_check(struct slice text, struct hr_err *err);

@@ -160,6 +160,20 @@ static void asks_for_pipelined_recipients_together_and_answers_in_order(void **s
 	end(&scene);
 }
 
+static void answers_what_is_no_command_in_order_too(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	greet(&scene);
+	say(&scene, "MAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\n");
+	lmtp_received(scene.lmtp, slice_lit("RCPT TO:<\0>\r\n"));
+	expect(&scene, "{a@x.example?}250 2.1.0 Ok\r\n");
+	answer(&scene, 0, LMTP_OK, NULL);
+	expect(&scene, "250 2.1.5 Ok\r\n500 5.5.2 That is no command\r\n");
+	end(&scene);
+}
+
 static void drops_answers_that_come_too_late(void **state)
 {
 	struct scene scene;
@@ -498,6 +512,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_a_mail_and_answers_each_recipient),
 		cmocka_unit_test(asks_for_pipelined_recipients_together_and_answers_in_order),
+		cmocka_unit_test(answers_what_is_no_command_in_order_too),
 		cmocka_unit_test(drops_answers_that_come_too_late),
 		cmocka_unit_test(answers_every_command_in_every_shape),
 		cmocka_unit_test(wants_lhlo_first),

@@ -5,32 +5,32 @@
 
 #include "gateway/mail/mime.h"
 
-enum { REPORT_RECIPIENTS_MAX = 100 };
+enum { DSN_RECIPIENTS_MAX = 100 };
 
-enum report_action {
-	REPORT_FAILED,
-	REPORT_DELAYED,
-	REPORT_DELIVERED,
-	REPORT_RELAYED,
-	REPORT_EXPANDED,
-	REPORT_ACTIONS
+enum dsn_action {
+	DSN_FAILED,
+	DSN_DELAYED,
+	DSN_DELIVERED,
+	DSN_RELAYED,
+	DSN_EXPANDED,
+	DSN_ACTIONS
 };
 
-struct report_recipient {
+struct dsn_recipient {
 	char *address; /* owned: Original-Recipient, else Final-Recipient */
-	enum report_action action;
+	enum dsn_action action;
 	char *status;	  /* owned: "5.2.2" */
 	char *diagnostic; /* owned, one line; "" when there is none */
 };
 
-struct report {
+struct dsn {
 	char *message_id; /* owned: of the mail it speaks of, without <>; NULL: it doesn't say */
-	struct report_recipient *recipients; /* owned */
+	struct dsn_recipient *recipients; /* owned */
 	size_t recipient_count;		     /* at least 1 */
 };
 
 /* HR_NONE: not such a report. HR_FAIL: it is one, but can't be understood. */
-HR_MUST_USE enum hr_status report_read(const struct mime *mime, struct report **out,
+HR_MUST_USE enum hr_status dsn_read(const struct mime *mime, struct dsn **out,
 				       struct hr_err *err);
-void report_free(struct report *report); /* NULL is fine */
-DEFINE_SCOPED(report)
+void dsn_free(struct dsn *dsn); /* NULL is fine */
+DEFINE_SCOPED(dsn)
