@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/load.h"
 
+#include "tests/bench/side.h"
 #include "tests/bench/tally.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,7 +15,6 @@ enum {
 	SIDE_A,
 	SIDE_B,
 	SIDES,
-	SESSIONS_MAX = 64,
 	PROBE_MESSAGES = 2000,
 	PROBE_WINDOW = 64,
 	PROBE_AGAIN_MS = 500,
@@ -25,16 +23,6 @@ enum {
 };
 
 enum phase { IDLE, WARMING, MEASURING, DRAINING, RESTING };
-
-struct side {
-	struct load *load;
-	int index;
-	int fd; /* the listener, or -1 */
-	struct watch *watch;
-	struct session *sessions[SESSIONS_MAX]; /* those open or opening */
-	size_t count;
-	bool open[SESSIONS_MAX];
-};
 
 /* What had been used up at one moment. */
 struct sample {
@@ -49,7 +37,7 @@ struct load {
 	const struct load_events *events;
 	void *ctx;
 	struct traffic *traffic;
-	struct side sides[SIDES];
+	struct side *sides[SIDES];
 	bool was_ready;
 
 	enum phase phase;
@@ -186,10 +174,10 @@ static void on_query(struct session *session, const struct stanza *stanza)
 	session_write(session, slice_str(text));
 }
 
-static void on_stanza(void *ctx, struct session *session, const struct stanza *stanza)
+static void on_stanza(void *ctx, struct side *side, struct session *session,
+		      const struct stanza *stanza)
 {
-	struct side *side = ctx;
-	struct load *load = side->load;
+	struct load *load = ctx;
 	struct slice name = stanza_name(stanza->tag);
 	struct slice type = stanza_attribute(stanza->tag, "type");
 
@@ -197,7 +185,7 @@ static void on_stanza(void *ctx, struct session *session, const struct stanza *s
 		scoped_str text = str_format(SLICE_FMT, SLICE_ARG(stanza->inner));
 
 		complain(load, &load->result.errors, "bounced", text);
-	} else if (slice_is(name, "message") && side->index == SIDE_B) {
+	} else if (slice_is(name, "message") && side == load->sides[SIDE_B]) {
 		on_message(load, stanza);
 		loop_later(load->loop, fill, load);
 	} else if (slice_is(name, "iq") && (slice_is(type, "get") || slice_is(type, "set"))) {
@@ -207,117 +195,34 @@ static void on_stanza(void *ctx, struct session *session, const struct stanza *s
 
 /* Streams */
 
-static bool has_open(const struct side *side)
+static void on_opened(void *ctx, struct side *side)
 {
-	for (size_t i = 0; i < side->count; i++)
-		if (side->open[i])
-			return true;
-	return false;
+	struct load *load = ctx;
+
+	(void)side;
+	if (load->was_ready || !side_is_open(load->sides[SIDE_A]) ||
+	    !side_is_open(load->sides[SIDE_B]))
+		return;
+	load->was_ready = true;
+	load->events->ready(load->ctx);
 }
 
-static void on_opened(void *ctx, struct session *session)
+static void on_closed(void *ctx, struct side *side, struct session *session,
+		      const struct hr_err *err)
 {
-	struct side *side = ctx;
-	struct load *load = side->load;
-
-	for (size_t i = 0; i < side->count; i++)
-		if (side->sessions[i] == session)
-			side->open[i] = true;
-	if (!load->was_ready && has_open(&load->sides[SIDE_A]) && has_open(&load->sides[SIDE_B])) {
-		load->was_ready = true;
-		load->events->ready(load->ctx);
-	}
-}
-
-static void on_closed(void *ctx, struct session *session, const struct hr_err *err)
-{
-	struct side *side = ctx;
-	struct load *load = side->load;
+	struct load *load = ctx;
 	struct hr_err why = *err;
 
-	for (size_t i = 0; i < side->count; i++)
-		if (side->sessions[i] == session) {
-			side->count--;
-			side->sessions[i] = side->sessions[side->count];
-			side->open[i] = side->open[side->count];
-			break;
-		}
 	if (load->sender == session)
 		load->sender = NULL;
-	session_free(session);
-	err_add(&why, "stream of side %c", "AB"[side->index]);
+	err_add(&why, "stream of side %c", side == load->sides[SIDE_A] ? 'A' : 'B');
 	if (load->options->role == SESSION_COMPONENT)
 		load->events->failed(load->ctx, &why);
 	else
 		fprintf(stderr, "xmppload: %s\n", why.text);
 }
 
-static const struct session_events session_events = { on_opened, on_stanza, on_closed };
-
-static void add_session(struct side *side, int fd)
-{
-	const struct load_options *options = side->load->options;
-	const char *domain =
-		side->index == SIDE_A ? options->traffic.native_a : options->traffic.native_b;
-	int yes = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	side->open[side->count] = false;
-	side->sessions[side->count++] =
-		session_new(side->load->loop, fd, options->role,
-			    options->role == SESSION_COMPONENT ? domain : NULL, options->secret,
-			    &session_events, side);
-}
-
-static void on_connection(void *arg, int events)
-{
-	struct side *side = arg;
-	int fd = accept4(side->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	(void)events;
-	if (fd < 0)
-		return; /* it has gone again */
-	if (side->count == SESSIONS_MAX)
-		close(fd);
-	else
-		add_session(side, fd);
-}
-
-static enum hr_status listen_at(struct side *side, int fd, const struct sockaddr_in *address,
-				struct hr_err *err)
-{
-	int yes = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
-	    listen(fd, SESSIONS_MAX) < 0) {
-		close(fd);
-		return err_set(err, HR_FAIL, "listen: %s", strerror(errno));
-	}
-	side->fd = fd;
-	side->watch = watch_new(side->load->loop, fd, on_connection, side);
-	watch_set(side->watch, WATCH_READ);
-	return HR_OK;
-}
-
-static enum hr_status side_start(struct side *side, struct hr_err *err)
-{
-	const struct load_options *options = side->load->options;
-	const struct sockaddr_in *address = &options->address[side->index];
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return err_set(err, HR_FAIL, "socket: %s", strerror(errno));
-	if (options->role == SESSION_SERVER)
-		return listen_at(side, fd, address, err);
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-	    errno != EINPROGRESS) {
-		close(fd);
-		return err_set(err, HR_FAIL, "connect: %s", strerror(errno));
-	}
-	add_session(side, fd);
-	return HR_OK;
-}
+static const struct side_events side_events = { on_opened, on_stanza, on_closed };
 
 /* Runs */
 
@@ -386,13 +291,7 @@ static void conclude(struct load *load)
 /* The stream that messages leave on: of the shared domain, when there is one. */
 static struct session *find_sender(const struct load *load)
 {
-	const char *domain = load->options->traffic.federated;
-	const struct side *a = &load->sides[SIDE_A];
-
-	for (size_t i = 0; i < a->count; i++)
-		if (a->open[i] && (!domain || strcmp(domain, session_domain(a->sessions[i])) == 0))
-			return a->sessions[i];
-	return NULL;
+	return side_find(load->sides[SIDE_A], load->options->traffic.federated);
 }
 
 static void begin_run(struct load *load)
@@ -500,6 +399,21 @@ enum hr_status load_start(struct load *load, const struct load_run *run, struct 
 	return HR_OK;
 }
 
+static enum hr_status new_side(struct load *load, int i, struct hr_err *err)
+{
+	const struct load_options *options = load->options;
+	const struct traffic_options *traffic = &options->traffic;
+
+	return side_new(load->loop,
+			&(struct side_options){
+				.role = options->role,
+				.address = options->address[i],
+				.domain = i == SIDE_A ? traffic->native_a : traffic->native_b,
+				.secret = options->secret,
+			},
+			&side_events, load, &load->sides[i], err);
+}
+
 enum hr_status load_new(struct loop *loop, const struct load_options *options,
 			const struct load_events *events, void *ctx, struct load **out,
 			struct hr_err *err)
@@ -509,8 +423,6 @@ enum hr_status load_new(struct loop *loop, const struct load_options *options,
 	*load = (struct load){
 		.loop = loop, .options = options, .events = events, .ctx = ctx, .pace_fd = -1
 	};
-	for (int i = 0; i < SIDES; i++)
-		load->sides[i] = (struct side){ .load = load, .index = i, .fd = -1 };
 	load->timer = timer_new(loop, on_timer, load);
 	if (traffic_new(&options->traffic, &load->traffic, err) != HR_OK)
 		return err->status;
@@ -520,7 +432,7 @@ enum hr_status load_new(struct loop *loop, const struct load_options *options,
 	load->pace = watch_new(loop, load->pace_fd, keep_pace, load);
 	watch_set(load->pace, WATCH_READ);
 	for (int i = 0; i < SIDES; i++)
-		if (side_start(&load->sides[i], err) != HR_OK)
+		if (new_side(load, i, err) != HR_OK)
 			return err_add(err, "side %c", "AB"[i]);
 	*out = give(load);
 	return HR_OK;
@@ -531,15 +443,8 @@ void load_free(struct load *load)
 	if (!load)
 		return;
 	loop_cancel(load->loop, fill, load);
-	for (int i = 0; i < SIDES; i++) {
-		struct side *side = &load->sides[i];
-
-		for (size_t k = 0; k < side->count; k++)
-			session_free(side->sessions[k]);
-		watch_free(side->watch);
-		if (side->fd >= 0)
-			close(side->fd);
-	}
+	for (int i = 0; i < SIDES; i++)
+		side_free(load->sides[i]);
 	watch_free(load->pace);
 	if (load->pace_fd >= 0)
 		close(load->pace_fd);
