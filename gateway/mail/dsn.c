@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/dsn.h"
 
-#include "federation/utf8.h"
+#include "base/utf8.h"
 #include "gateway/mail/charset.h"
 
 #include <strings.h>
@@ -14,9 +14,8 @@ enum {
 };
 
 static const char *const actions[DSN_ACTIONS] = {
-	[DSN_FAILED] = "failed",	  [DSN_DELAYED] = "delayed",
-	[DSN_DELIVERED] = "delivered", [DSN_RELAYED] = "relayed",
-	[DSN_EXPANDED] = "expanded",
+	[DSN_FAILED] = "failed",   [DSN_DELAYED] = "delayed",	[DSN_DELIVERED] = "delivered",
+	[DSN_RELAYED] = "relayed", [DSN_EXPANDED] = "expanded",
 };
 static const char *const status_types[] = {
 	"message/delivery-status",

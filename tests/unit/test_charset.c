@@ -2,7 +2,7 @@
 #include "gateway/mail/charset.h"
 
 #include "base/mem.h"
-#include "federation/utf8.h"
+#include "base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
