@@ -7,14 +7,7 @@
 
 enum { DSN_RECIPIENTS_MAX = 100 };
 
-enum dsn_action {
-	DSN_FAILED,
-	DSN_DELAYED,
-	DSN_DELIVERED,
-	DSN_RELAYED,
-	DSN_EXPANDED,
-	DSN_ACTIONS
-};
+enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPANDED, DSN_ACTIONS };
 
 struct dsn_recipient {
 	char *address; /* owned: Original-Recipient, else Final-Recipient */
@@ -26,11 +19,10 @@ struct dsn_recipient {
 struct dsn {
 	char *message_id; /* owned: of the mail it speaks of, without <>; NULL: it doesn't say */
 	struct dsn_recipient *recipients; /* owned */
-	size_t recipient_count;		     /* at least 1 */
+	size_t recipient_count;		  /* at least 1 */
 };
 
 /* HR_NONE: not such a report. HR_FAIL: it is one, but can't be understood. */
-HR_MUST_USE enum hr_status dsn_read(const struct mime *mime, struct dsn **out,
-				       struct hr_err *err);
+HR_MUST_USE enum hr_status dsn_read(const struct mime *mime, struct dsn **out, struct hr_err *err);
 void dsn_free(struct dsn *dsn); /* NULL is fine */
 DEFINE_SCOPED(dsn)

@@ -136,8 +136,8 @@ static GMimeContentEncoding encoding_of(const struct mime_part *part)
 {
 	scoped_str value = value_of(part, "Content-Transfer-Encoding", PARAMETERS_MAX);
 
-	GMimeContentEncoding encoding = value ? g_mime_content_encoding_from_string(value)
-					      : GMIME_CONTENT_ENCODING_DEFAULT;
+	GMimeContentEncoding encoding =
+		value ? g_mime_content_encoding_from_string(value) : GMIME_CONTENT_ENCODING_DEFAULT;
 	return encoding == GMIME_CONTENT_ENCODING_UUENCODE ? GMIME_CONTENT_ENCODING_DEFAULT
 							   : encoding;
 }
