@@ -101,21 +101,25 @@ static bool is_of(const char *value, const char *domain, bool exactly)
 		       : is_aligned(address_full(&named), slice_str(domain));
 }
 
-/* Checks that are believed when they pass for a domain that is aligned; the properties that may
- * name it. */
+/* Checks that are believed when they pass for a domain that is aligned, and where they name it: the
+ * first property that is there counts. */
 static const struct {
-	const char *method, *properties[2];
+	const char *method, *property;
 } proofs[] = {
-	{ "dkim", { "header.d", "header.i" } },
-	{ "spf", { "smtp.mailfrom", "smtp.mail" } },
+	{ .method = "dkim", .property = "header.d" },
+	{ .method = "dkim", .property = "header.i" },
+	{ .method = "spf", .property = "smtp.mailfrom" },
+	{ .method = "spf", .property = "smtp.mail" },
 };
 
-static bool proves(const struct results_check *check, size_t proof, const char *domain)
+static bool proves(const struct results_check *check, const char *domain)
 {
-	if (strcmp(check->method, proofs[proof].method) != 0 || strcmp(check->outcome, "pass") != 0)
+	if (strcmp(check->outcome, "pass") != 0)
 		return false;
-	for (size_t i = 0; i < countof(proofs[proof].properties); i++) {
-		const char *value = results_property(check, proofs[proof].properties[i]);
+	for (size_t i = 0; i < countof(proofs); i++) {
+		const char *value = strcmp(check->method, proofs[i].method) == 0
+					    ? results_property(check, proofs[i].property)
+					    : NULL;
 		if (value)
 			return is_of(value, domain, false);
 	}
@@ -143,9 +147,8 @@ static enum hr_status judge(const struct results *results, const char *domain, c
 	}
 	*by = dmarc;
 	for (size_t i = 0; i < results->count && !*by; i++)
-		for (size_t proof = 0; proof < countof(proofs) && !*by; proof++)
-			if (proves(&results->checks[i], proof, domain))
-				*by = proofs[proof].method;
+		if (proves(&results->checks[i], domain))
+			*by = strcmp(results->checks[i].method, "dkim") == 0 ? "dkim" : "spf";
 	return *by ? HR_OK
 		   : err_set(err, HR_FAIL, "neither DMARC, DKIM nor SPF speaks for %s", domain);
 }
