@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Real sockets on the loopback. The peer of each test is a child process with blocking calls, which
- * exits with 0 when it has seen what it should. */
+/* Real sockets on the loopback. The peer of each test is a child process. */
 #include "base/buf.h"
 #include "base/stream.h"
+#include "tests/unit/identity.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,69 +23,9 @@ enum { PATIENCE_MS = 30 * 1000, BIG = 8 << 20 };
 
 /* ---- certificates, made once ---- */
 
-struct identity {
-	gnutls_x509_privkey_t key;
-	gnutls_x509_crt_t crt;
-};
-
 static struct identity ca, other_ca, good, other_name, expired;
 static char directory[] = "/tmp/hedgerow-stream.XXXXXX";
 static char *ca_file, *other_ca_file, *empty_file;
-
-static void must(int code)
-{
-	if (code < 0) {
-		fprintf(stderr, "gnutls: %s\n", gnutls_strerror(code));
-		abort();
-	}
-}
-
-static void make_identity(struct identity *out, const char *name, const struct identity *issuer,
-			  time_t until)
-{
-	unsigned char serial[] = { 1, (unsigned char)name[0] };
-	unsigned char loopback[] = { 127, 0, 0, 1 };
-
-	must(gnutls_x509_privkey_init(&out->key));
-	must(gnutls_x509_privkey_generate(out->key, GNUTLS_PK_ECDSA,
-					  GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0));
-	must(gnutls_x509_crt_init(&out->crt));
-	must(gnutls_x509_crt_set_version(out->crt, 3));
-	must(gnutls_x509_crt_set_serial(out->crt, serial, sizeof serial));
-	must(gnutls_x509_crt_set_key(out->crt, out->key));
-	must(gnutls_x509_crt_set_dn_by_oid(out->crt, GNUTLS_OID_X520_COMMON_NAME, 0, name,
-					   (unsigned int)strlen(name)));
-	must(gnutls_x509_crt_set_activation_time(out->crt, time(NULL) - 7200));
-	must(gnutls_x509_crt_set_expiration_time(out->crt, until));
-	if (!issuer) {
-		must(gnutls_x509_crt_set_basic_constraints(out->crt, 1, -1));
-		must(gnutls_x509_crt_set_key_usage(out->crt, GNUTLS_KEY_KEY_CERT_SIGN));
-		must(gnutls_x509_crt_sign2(out->crt, out->crt, out->key, GNUTLS_DIG_SHA256, 0));
-		return;
-	}
-	must(gnutls_x509_crt_set_subject_alt_name(out->crt, GNUTLS_SAN_DNSNAME, name,
-						  (unsigned int)strlen(name), GNUTLS_FSAN_APPEND));
-	if (strcmp(name, "localhost") == 0)
-		must(gnutls_x509_crt_set_subject_alt_name(out->crt, GNUTLS_SAN_IPADDRESS, loopback,
-							  sizeof loopback, GNUTLS_FSAN_APPEND));
-	must(gnutls_x509_crt_sign2(out->crt, issuer->crt, issuer->key, GNUTLS_DIG_SHA256, 0));
-}
-
-static char *write_pem(const char *name, gnutls_x509_crt_t crt)
-{
-	char *path = str_format("%s/%s", directory, name);
-	gnutls_datum_t pem = { 0 };
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	if (crt) {
-		must(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem));
-		fwrite(pem.data, 1, pem.size, file);
-		gnutls_free(pem.data);
-	}
-	fclose(file);
-	return path;
-}
 
 static int make_certificates(void **state)
 {
@@ -96,14 +34,14 @@ static int make_certificates(void **state)
 	(void)state;
 	if (!mkdtemp(directory))
 		return -1;
-	make_identity(&ca, "ca", NULL, tomorrow);
-	make_identity(&other_ca, "other-ca", NULL, tomorrow);
-	make_identity(&good, "localhost", &ca, tomorrow);
-	make_identity(&other_name, "other.example", &ca, tomorrow);
-	make_identity(&expired, "localhost", &ca, time(NULL) - 3600);
-	ca_file = write_pem("ca.pem", ca.crt);
-	other_ca_file = write_pem("other.pem", other_ca.crt);
-	empty_file = write_pem("empty.pem", NULL);
+	identity_make(&ca, "ca", NULL, tomorrow);
+	identity_make(&other_ca, "other-ca", NULL, tomorrow);
+	identity_make(&good, "localhost", &ca, tomorrow);
+	identity_make(&other_name, "other.example", &ca, tomorrow);
+	identity_make(&expired, "localhost", &ca, time(NULL) - 3600);
+	ca_file = identity_write(directory, "ca.pem", &ca);
+	other_ca_file = identity_write(directory, "other.pem", &other_ca);
+	empty_file = identity_write(directory, "empty.pem", NULL);
 	return 0;
 }
 
@@ -117,107 +55,9 @@ static int remove_certificates(void **state)
 		unlink(files[i]);
 		free(files[i]);
 	}
-	for (size_t i = 0; i < countof(all); i++) {
-		gnutls_x509_crt_deinit(all[i]->crt);
-		gnutls_x509_privkey_deinit(all[i]->key);
-	}
+	for (size_t i = 0; i < countof(all); i++)
+		identity_clear(all[i]);
 	return rmdir(directory);
-}
-
-/* ---- the peer, a child process ---- */
-
-struct peer {
-	int fd;
-	gnutls_session_t session; /* NULL: plain */
-};
-
-typedef void serve_fn(struct peer *peer);
-
-static ssize_t peer_read(struct peer *peer, char *out, size_t size)
-{
-	return peer->session ? gnutls_record_recv(peer->session, out, size)
-			     : read(peer->fd, out, size);
-}
-
-/* Exits when the client has gone: that is what some tests do to it. */
-static void peer_write(struct peer *peer, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t sent = peer->session ? gnutls_record_send(peer->session, data, len)
-					     : write(peer->fd, data, len);
-		if (sent <= 0)
-			_exit(0);
-		data += sent;
-		len -= (size_t)sent;
-	}
-}
-
-static void peer_bye(struct peer *peer)
-{
-	if (peer->session)
-		gnutls_bye(peer->session, GNUTLS_SHUT_WR);
-	shutdown(peer->fd, SHUT_WR);
-}
-
-static void start_tls(struct peer *peer, const struct identity *identity)
-{
-	gnutls_certificate_credentials_t credentials;
-	gnutls_x509_crt_t crt = identity->crt;
-
-	must(gnutls_certificate_allocate_credentials(&credentials));
-	must(gnutls_certificate_set_x509_key(credentials, &crt, 1, identity->key));
-	must(gnutls_init(&peer->session, GNUTLS_SERVER));
-	must(gnutls_set_default_priority(peer->session));
-	must(gnutls_credentials_set(peer->session, GNUTLS_CRD_CERTIFICATE, credentials));
-	gnutls_transport_set_int(peer->session, peer->fd);
-	if (gnutls_handshake(peer->session) < 0)
-		_exit(0); /* the client did not like the certificate */
-}
-
-struct server {
-	pid_t pid;
-	uint16_t port;
-};
-
-static int listen_on_loopback(uint16_t *port)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof address;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-	assert_int_equal(listen(fd, 4), 0);
-	*port = ntohs(address.sin_port);
-	return fd;
-}
-
-static struct server start_server(serve_fn *serve, const struct identity *identity)
-{
-	struct server server;
-	int listener = listen_on_loopback(&server.port);
-
-	server.pid = fork();
-	assert_true(server.pid >= 0);
-	if (server.pid == 0) {
-		struct peer peer = { .fd = accept(listener, NULL, NULL) };
-		if (identity)
-			start_tls(&peer, identity);
-		serve(&peer);
-		_exit(0);
-	}
-	close(listener);
-	return server;
-}
-
-static void stop_server(struct server *server)
-{
-	int status;
-
-	assert_int_equal(waitpid(server->pid, &status, 0), server->pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* ---- the client ---- */
@@ -453,7 +293,7 @@ static void bytes_come_back_from_an_echo_in_good_order(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(echo, ways[i].identity);
+		struct server server = server_start(echo, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		open_client(&client, &options);
 		client.shutdown_at = 10;
@@ -464,7 +304,7 @@ static void bytes_come_back_from_an_echo_in_good_order(void **state)
 		assert_int_equal(client.opens, 1);
 		assert_string_equal(buf_text(&client.got), "before it ");
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -473,13 +313,13 @@ static void the_peer_may_close_first(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(say_hello, ways[i].identity);
+		struct server server = server_start(say_hello, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		open_client(&client, &options);
 		expect_closed(&client, HR_NONE, "closed");
 		assert_string_equal(buf_text(&client.got), "hello");
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -488,7 +328,7 @@ static void what_waits_is_written_before_a_shutdown(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(drink, ways[i].identity);
+		struct server server = server_start(drink, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		open_client(&client, &options);
 		write_numbered(client.stream, BIG);
@@ -499,7 +339,7 @@ static void what_waits_is_written_before_a_shutdown(void **state)
 		expect_closed(&client, HR_NONE, "closed");
 		assert_int_equal(stream_waiting(client.stream), 0);
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -508,14 +348,14 @@ static void what_waits_is_written_after_the_peers_end(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(half_close_and_drink, ways[i].identity);
+		struct server server = server_start(half_close_and_drink, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		open_client(&client, &options);
 		write_numbered(client.stream, BIG);
 		expect_closed(&client, HR_NONE, "closed");
 		assert_string_equal(buf_text(&client.got), "hello");
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -524,7 +364,7 @@ static void nothing_comes_while_paused_and_nothing_is_lost(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(pour, ways[i].identity);
+		struct server server = server_start(pour, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		open_client(&client, &options);
 		client.pausing = true;
@@ -532,7 +372,7 @@ static void nothing_comes_while_paused_and_nothing_is_lost(void **state)
 		expect_closed(&client, HR_NONE, "closed");
 		assert_int_equal(client.bytes, BIG);
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -541,7 +381,7 @@ static void a_pause_before_the_opening_holds(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(say_hello, ways[i].identity);
+		struct server server = server_start(say_hello, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		open_client(&client, &options);
 		stream_pause(client.stream);
@@ -554,7 +394,7 @@ static void a_pause_before_the_opening_holds(void **state)
 		expect_closed(&client, HR_NONE, "closed");
 		assert_int_equal(client.bytes, 5);
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -563,7 +403,7 @@ static void a_peer_that_does_not_read_fails_the_stream_at_its_limit(void **state
 	(void)state;
 	for (size_t i = 0; i < countof(ways); i++) {
 		struct client client;
-		struct server server = start_server(wait_to_be_killed, ways[i].identity);
+		struct server server = server_start(wait_to_be_killed, ways[i].identity);
 		struct stream_options options = by_way(&ways[i], &server);
 		options.write_limit = BIG;
 		open_client(&client, &options);
@@ -580,7 +420,7 @@ static void a_peer_that_does_not_read_fails_the_stream_at_its_limit(void **state
 static void drained_follows_once_when_half_the_limit_has_waited(void **state)
 {
 	struct client client;
-	struct server server = start_server(drink, NULL);
+	struct server server = server_start(drink, NULL);
 	struct stream_options options = plain_to(&server);
 
 	(void)state;
@@ -595,7 +435,7 @@ static void drained_follows_once_when_half_the_limit_has_waited(void **state)
 	expect_closed(&client, HR_NONE, "closed");
 	assert_int_equal(client.drains, 1);
 	close_client(&client);
-	stop_server(&server);
+	server_stop(&server);
 }
 
 static void a_port_that_nobody_listens_on_is_refused(void **state)
@@ -604,7 +444,7 @@ static void a_port_that_nobody_listens_on_is_refused(void **state)
 	struct server server;
 
 	(void)state;
-	close(listen_on_loopback(&server.port));
+	close(server_listen(&server.port));
 	struct stream_options options = plain_to(&server);
 	open_client(&client, &options);
 	expect_closed(&client, HR_RETRY, "connection refused");
@@ -630,7 +470,7 @@ static void a_peer_that_says_nothing_runs_into_the_timeout(void **state)
 	struct server server;
 
 	(void)state;
-	int listener = listen_on_loopback(&server.port);
+	int listener = server_listen(&server.port);
 	struct stream_options options = tls_to(&server, "127.0.0.1");
 	options.connect_timeout = 20;
 	open_client(&client, &options);
@@ -645,7 +485,7 @@ static void a_shutdown_before_the_opening_closes(void **state)
 	struct server server;
 
 	(void)state;
-	int listener = listen_on_loopback(&server.port);
+	int listener = server_listen(&server.port);
 	struct stream_options options = tls_to(&server, "127.0.0.1");
 	open_client(&client, &options);
 	stream_shutdown(client.stream);
@@ -675,14 +515,14 @@ static void certificates_are_held_against_ca_and_host(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(rows); i++) {
 		struct client client;
-		struct server server = start_server(say_hello, rows[i].identity);
+		struct server server = server_start(say_hello, rows[i].identity);
 		struct stream_options options = tls_to(&server, rows[i].host);
 		options.ca_file = *rows[i].ca_file;
 		open_client(&client, &options);
 		expect_closed(&client, rows[i].status, rows[i].text);
 		assert_int_equal(client.opens, rows[i].status == HR_NONE);
 		close_client(&client);
-		stop_server(&server);
+		server_stop(&server);
 	}
 }
 
@@ -705,7 +545,7 @@ static void a_ca_file_that_cannot_be_used_is_reported(void **state)
 static void a_tls_peer_that_goes_without_goodbye_has_cut_us_off(void **state)
 {
 	struct client client;
-	struct server server = start_server(cut_off, &good);
+	struct server server = server_start(cut_off, &good);
 	struct stream_options options = tls_to(&server, "localhost");
 
 	(void)state;
@@ -713,7 +553,7 @@ static void a_tls_peer_that_goes_without_goodbye_has_cut_us_off(void **state)
 	expect_closed(&client, HR_RETRY, "without a TLS goodbye");
 	assert_string_equal(buf_text(&client.got), "hello");
 	close_client(&client);
-	stop_server(&server);
+	server_stop(&server);
 }
 
 static void a_stream_may_be_freed_inside_every_callback(void **state)
@@ -722,7 +562,7 @@ static void a_stream_may_be_freed_inside_every_callback(void **state)
 	for (size_t i = 0; i < countof(ways); i++) {
 		for (const char *where = "orc"; *where; where++) {
 			struct client client;
-			struct server server = start_server(say_hello, ways[i].identity);
+			struct server server = server_start(say_hello, ways[i].identity);
 			struct stream_options options = by_way(&ways[i], &server);
 			open_client(&client, &options);
 			client.free_in = *where;
@@ -730,7 +570,7 @@ static void a_stream_may_be_freed_inside_every_callback(void **state)
 			loop_run(client.loop);
 			assert_null(client.stream);
 			close_client(&client);
-			stop_server(&server);
+			server_stop(&server);
 		}
 	}
 }
