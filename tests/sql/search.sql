@@ -45,6 +45,11 @@ SELECT is(pg_temp.found('bob.b@Exam'), 'bob.baker', 'by its beginning');
 SELECT is(pg_temp.found('bob.baker@example.org'), '', 'in that domain only');
 SELECT is(pg_temp.found('@example.com'), '', 'a domain alone finds nobody');
 
+SELECT pg_temp.person('boston', 'fabrikam', 'jrr', 'jrr_t-1892@example.com', 'J.R.R.Tolkien/Ink-Ling, "Ron" <r@oxford.example>') \g /dev/null
+SELECT is(pg_temp.found(w), 'jrr_t-1892', 'a part between signs is a word: ' || w)
+	FROM unnest('{tolkien,ink,ling,ron,j r r,1892,jrr_t-18,"tolkien, ron"}'::text[]) w;
+SELECT is(pg_temp.found('inkling'), '', 'a word is not joined');
+
 -- in any spelling
 SELECT is(pg_temp.found('beatrice obrien'), '', 'an apostrophe parts words');
 SELECT is(pg_temp.found('beatrice o''brien'), 'bea', 'on both sides');
