@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/profile.h"
 
-#define COLUMNS                                                                          \
-	"p.address, left(p.name, 256), left(p.details ->> 'given_name', 256),"           \
-	" left(p.details ->> 'family_name', 256), left(p.details ->> 'organization', "   \
-	"256), left(p.details ->> 'department', 256), left(p.details ->> 'title', 256)," \
-	" left(p.details ->> 'telephone', 256)"
+/* What publishing had to escape (XEP-0106), since no JID may have it. */
+#define EMAIL "replace(replace(replace(p.address, '\\26', '&'), '\\27', ''''), '\\2f', '/')"
+#define DETAIL(name) ", left(p.details ->> '" name "', 256)"
+#define COLUMNS                                                                              \
+	"p.address, " EMAIL ", left(p.name, 256)" DETAIL("given_name") DETAIL("family_name") \
+		DETAIL("organization") DETAIL("department") DETAIL("title") DETAIL("telephone")
 
 static const struct pg_statement search_statement = {
 	"profile_search", "SELECT " COLUMNS " FROM hedgerow.search_people($1::text, $2::text, "
@@ -17,10 +18,11 @@ static const struct pg_statement find_statement = { "profile_find",
 
 /* The columns, in order. */
 static const size_t fields[] = {
-	offsetof(struct profile, address),	offsetof(struct profile, name),
-	offsetof(struct profile, given_name),	offsetof(struct profile, family_name),
-	offsetof(struct profile, organization), offsetof(struct profile, department),
-	offsetof(struct profile, title),	offsetof(struct profile, telephone),
+	offsetof(struct profile, address),     offsetof(struct profile, email),
+	offsetof(struct profile, name),	       offsetof(struct profile, given_name),
+	offsetof(struct profile, family_name), offsetof(struct profile, organization),
+	offsetof(struct profile, department),  offsetof(struct profile, title),
+	offsetof(struct profile, telephone),
 };
 
 struct asked {

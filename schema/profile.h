@@ -9,6 +9,7 @@ enum { PROFILE_TEXT_MAX = 256 }; /* characters of each text but the address; mor
 /* Plain text as the directory has it: control characters are possible. data NULL: not known. */
 struct profile {
 	struct slice address; /* canonical federation address */
+	struct slice email;   /* the same for mail, without the escapes of XEP-0106 */
 	struct slice name, given_name, family_name, organization, department, title, telephone;
 };
 

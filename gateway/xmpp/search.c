@@ -174,7 +174,7 @@ static const struct column {
 	{ "nick", "text-single", "Name", true, offsetof(struct profile, name) },
 	{ "first", "text-single", "Given name", true, offsetof(struct profile, given_name) },
 	{ "last", "text-single", "Family name", true, offsetof(struct profile, family_name) },
-	{ "email", "text-single", "E-mail address", true, offsetof(struct profile, address) },
+	{ "email", "text-single", "E-mail address", true, offsetof(struct profile, email) },
 	{ "orgname", "text-single", "Organization", false, offsetof(struct profile, organization) },
 	{ "orgunit", "text-single", "Department", false, offsetof(struct profile, department) },
 };

@@ -22,7 +22,7 @@ static const struct part {
 	    { "GIVEN", offsetof(struct profile, given_name) } } },
 	{ "<EMAIL><INTERNET/><PREF/>",
 	  "</EMAIL>",
-	  { { "USERID", offsetof(struct profile, address) } } },
+	  { { "USERID", offsetof(struct profile, email) } } },
 	{ "", "", { { "JABBERID", offsetof(struct profile, address) } } },
 	{ "<ORG>",
 	  "</ORG>",

@@ -19,7 +19,7 @@ static void check_xml(const struct buf *out)
 
 static void show(struct slice text)
 {
-	struct profile profile = { text, text, text, text, text, text, text, text };
+	struct profile profile = { text, text, text, text, text, text, text, text, text };
 	scoped_buf plain = BUF_INIT(0), form = BUF_INIT(0), card = BUF_INIT(0);
 
 	search_write(&plain, &profile, 1, true, false);

@@ -58,7 +58,7 @@ static struct {
 	size_t answers, refusals, count, wanted;
 	bool wants_up, more, found[PEOPLE];
 	struct person *people[PEOPLE];
-	char title[64];
+	char title[64], email[64];
 } t;
 
 static void gave_up(void *arg)
@@ -97,6 +97,7 @@ static void answered(void *arg, enum hr_status status, const struct profile *pro
 		int n = atoi(profiles[i].address.data + 1);
 		t.found[n] = true;
 		snprintf(t.title, sizeof t.title, SLICE_FMT, SLICE_ARG(profiles[i].title));
+		snprintf(t.email, sizeof t.email, SLICE_FMT, SLICE_ARG(profiles[i].email));
 	}
 	if (t.answers == t.wanted)
 		loop_stop(t.loop);
@@ -168,6 +169,21 @@ static void a_search_and_a_card_are_answered(void **state)
 	wait_for(1);
 	assert_int_equal(t.count, 0);
 	assert_int_equal(t.refusals, 0);
+}
+
+static void an_address_is_told_as_mail_has_it(void **state)
+{
+	static const char address[] = "p3o\\27neil\\26\\2f@example.org";
+	scoped_str change =
+		str_format("UPDATE hedgerow.person SET address = '%s' WHERE anchor = '3'", address);
+
+	(void)state;
+	sql(change);
+	assert_int_equal(ask(DESK_CARD, "p0@example.com", address, NULL), HR_OK);
+	wait_for(1);
+	sql("UPDATE hedgerow.person SET address = 'p3@example.org' WHERE anchor = '3'");
+	assert_int_equal(t.count, 1);
+	assert_string_equal(t.email, "p3o'neil&/@example.org");
 }
 
 static void nobody_asks_more_than_a_ration(void **state)
@@ -390,6 +406,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		DESK_TEST(a_search_and_a_card_are_answered),
+		DESK_TEST(an_address_is_told_as_mail_has_it),
 		DESK_TEST(nobody_asks_more_than_a_ration),
 		DESK_TEST(a_bounded_number_waits),
 		DESK_TEST(who_has_gone_gets_no_answer),

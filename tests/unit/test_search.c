@@ -14,6 +14,7 @@
 
 static const struct profile bob = {
 	.address = { "bob.baker@example.com", 21 },
+	.email = { "bob.baker@example.com", 21 },
 	.name = { "Bob Baker", 9 },
 	.given_name = { "Robert", 6 },
 	.family_name = { "Baker", 5 },
@@ -223,7 +224,7 @@ static void a_card_tells_what_is_known(void **state)
 
 static void a_card_of_somebody_unknown_has_a_name_all_the_same(void **state)
 {
-	struct profile profile = { .address = bob.address };
+	struct profile profile = { .address = bob.address, .email = bob.address };
 	scoped_buf out = BUF_INIT(0);
 
 	(void)state;
@@ -257,7 +258,7 @@ static void what_a_directory_has_can_break_no_stream(void **state)
 	(void)state;
 	for (size_t i = 0; i < countof(texts); i++) {
 		struct slice text = slice_str(texts[i]);
-		struct profile profile = { text, text, text, text, text, text, text, text };
+		struct profile profile = { text, text, text, text, text, text, text, text, text };
 		scoped_buf plain = BUF_INIT(0), form = BUF_INIT(0), card = BUF_INIT(0);
 
 		search_write(&plain, &profile, 1, false, false);
