@@ -29,7 +29,8 @@ ejabberd_create() { # FILE with the lines for Hedgerow
 			    what: "register"
 			modules:
 			  mod_admin_extra: {}
-			  mod_disco: {}
+			  mod_disco:
+			    extra_domains: [beta.example, example.com]
 			  mod_offline: {}
 			  mod_ping: {}
 			  mod_roster: {}

@@ -574,6 +574,9 @@ BEGIN
 		RETURN NEXT '-- Above all VirtualHost and Component lines:';
 		RETURN NEXT format('component_ports = { %s }', i.port);
 		RETURN NEXT format('component_interfaces = { "%s" } -- where the gateway connects to', i.host);
+		RETURN NEXT format('disco_items = { %s } -- so that clients find the directory for people', (SELECT
+			string_agg(format('{ "%s", "People" }', d.domain), ', ' ORDER BY d.domain) FROM hedgerow.email_domain d
+			WHERE d.site = i.site AND d.forest = i.forest));
 		FOREACH name IN ARRAY domains LOOP
 			RETURN NEXT '';
 			RETURN NEXT format('Component "%s"', name);
@@ -595,6 +598,10 @@ BEGIN
 			RETURN NEXT format('      "%s":', name);
 			RETURN NEXT format('        password: "SECRET" # what is in the file %s of the secrets directory', i.secret);
 		END LOOP;
+		RETURN NEXT '# Under "modules:", so that clients find the directory for people';
+		RETURN NEXT '#  mod_disco:';
+		RETURN NEXT format('#    extra_domains: [%s]', (SELECT string_agg(d.domain, ', ' ORDER BY d.domain)
+			FROM hedgerow.email_domain d WHERE d.site = i.site AND d.forest = i.forest));
 	ELSE
 		RETURN NEXT format('# Openfire: system properties, then one external component for each federated e-mail domain ("%s").', i.installation);
 		RETURN NEXT '# Server, Server Settings, External Components; or as system properties:';

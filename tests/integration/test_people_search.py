@@ -10,8 +10,8 @@ from xmpp import CLIENT
 
 ADA, BOB, CAROL = "ada.adams@example.com", "bob.baker@example.com", "carol.adams@example.com"
 GRACE, JANE = "grace.adams@example.com", "jane.baker@example.com"
-INFO, SEARCH, FORM, CARD = ("http://jabber.org/protocol/disco#info", "jabber:iq:search", "jabber:x:data",
-                            "vcard-temp")
+INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
+SEARCH, FORM, CARD = "jabber:iq:search", "jabber:x:data", "vcard-temp"
 
 
 @pytest.fixture(name="ada")
@@ -54,6 +54,13 @@ def test_the_domain_says_that_it_is_a_directory(ada):
     assert identities == {("gateway", "xmpp"), ("directory", "user")}
     assert {SEARCH, CARD} <= {one.get("var") for one in info.findall(f"{{{INFO}}}feature")}
     assert answer(ada, "example.com", f"<vCard xmlns='{CARD}'/>").findtext(f".//{{{CARD}}}FN") == "Hedgerow"
+
+
+@pytest.mark.parametrize("who", ["ada", "bob"])
+def test_the_server_lists_the_directory(login, who):
+    client = login(who)
+    items = answer(client, client.domain, f"<query xmlns='{ITEMS}'/>").findall(f"{{{ITEMS}}}query/{{{ITEMS}}}item")
+    assert "example.com" in {item.get("jid") for item in items}
 
 
 def test_the_form_says_what_may_be_filled_in(ada):

@@ -58,6 +58,7 @@ expect 0 ': done' domain add x.example --forest contoso
 expect 0 ': done' installation add p --forest contoso --software prosody --native-domain im.example --host h
 "$hedgerow" -q installation set p tls=true >"$work/out" 2>&1 && [ ! -s "$work/out" ] || expect 0 nothing -q installation set p tls=true
 expect 0 'Component "x.example"' installation config p
+expect 0 'disco_items = { { "x.example", "People" } }' installation config p
 expect 1 'not one of this site' installation config q
 expect 0 ': done' installation set p port=5348 ca=
 expect 2 'is not FIELD=VALUE' installation set p port
