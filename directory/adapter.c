@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory/adapter.h"
 
-static const struct adapter *const adapters[] = { &adapter_openldap, &adapter_activedirectory };
+static const struct adapter *const adapters[] = {
+	&adapter_activedirectory,
+	&adapter_ldif,
+	&adapter_openldap,
+};
 
 const struct adapter *adapter_find(const char *kind)
 {

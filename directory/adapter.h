@@ -1,40 +1,66 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What reads a directory. One adapter a protocol, each one file with one such table; a run asks
- * adapter_find and knows none of them by name. Called on a worker thread: adapters may block, but
- * for no longer than a second without asking *stop, and every wait of theirs has a deadline. */
+/* What reads a directory. One adapter a kind, each one file with one such table; whoever reads asks
+ * adapter_find and knows none of them by name. Called on a thread of the forest's own: adapters may
+ * block, but every wait of theirs has a deadline and ends when the daemon does.
+ *
+ * A session is of one naming context. What is read whole is followed from the position that `read`
+ * gave; a position may be kept and given to the `changes` of another session, days later. */
 #pragma once
 
 #include "base/err.h"
 #include "directory/entry.h"
-
 #include "directory/stop.h"
 
+struct failover;
+
+/* All borrowed for the life of the session. */
 struct adapter_request {
 	const struct publish_source *source;
-	const char *secrets;	 /* directory of secret files */
-	const struct stop *stop; /* the daemon ends: give up with HR_RETRY */
+	const struct publish_context *context; /* one of the source's */
+	const char *secrets;		       /* directory of secret files */
+	const struct stop *stop;	       /* set: give up with HR_RETRY */
+	struct failover *failover;	       /* which of the context's URLs comes first */
 };
 
-/* Takes one entry, borrowed for the call. Anything but HR_OK ends the reading with that status. */
-typedef enum hr_status adapter_entry_fn(void *arg, const struct publish_entry *entry,
-					struct hr_err *err);
+/* Takes what is read, borrowed for the call. Anything but HR_OK ends the reading with that status.
+ */
+struct adapter_sink {
+	enum hr_status (*entry)(void *arg, const struct publish_entry *entry, struct hr_err *err);
+	/* Only called by `changes`: of a whole reading, who is not read is gone. */
+	enum hr_status (*gone)(void *arg, struct slice anchor, struct hr_err *err);
+	void *arg;
+};
 
 struct adapter_session;
 
 struct adapter {
 	const char *kind; /* of publish_source */
-	/* Connects and authenticates; tries the URLs in order. HR_RETRY: nobody answers as they
-	 * should. HR_FAIL: a wrong password, an unusable certificate file: somebody must act. */
+	bool only_whole;  /* that `changes` cannot say what has changed is its way, not a fault */
+	/* Connects and authenticates. HR_RETRY: nobody answers as they should. HR_FAIL: a wrong
+	 * password, an unusable certificate file: somebody must act. */
 	enum hr_status (*open)(const struct adapter_request *request, struct adapter_session **out,
 			       struct hr_err *err);
-	/* Reads everything that the source names. HR_OK only when the answer was whole. */
-	enum hr_status (*read)(struct adapter_session *session, adapter_entry_fn *fn, void *arg,
-			       struct hr_err *err);
-	void (*close)(struct adapter_session *session);
-	const char *(*url)(
-		const struct adapter_session *session); /* which one answered; borrowed */
+	/* Gives the sink everything that the source names, and in *position, to be cleared, from
+	 * where its changes are to be followed: nothing that changes after the reading has begun is
+	 * missed. HR_OK only when the answer was whole. */
+	enum hr_status (*read)(struct adapter_session *session, const struct adapter_sink *sink,
+			       struct publish_cursor *position, struct hr_err *err);
+	/* Gives the sink what has changed since *position and is here already, some thousand at
+	 * most, and moves *position past it; never waits for changes. HR_OK: there may be more, ask
+	 * again. HR_NONE: that was all; the position may have moved all the same. HR_UNSURE: the
+	 * directory cannot say what has changed, as err tells: only reading everything can; what
+	 * the sink got is good. Else the session is to be closed. */
+	enum hr_status (*changes)(struct adapter_session *session, const struct adapter_sink *sink,
+				  struct publish_cursor *position, struct hr_err *err);
+	/* Readable: changes are to be asked for, else at the poll interval; -1: only then. */
+	int (*fd)(const struct adapter_session *session);
+	const char *(*url)(const struct adapter_session *session); /* who answers; borrowed */
+	/* What the directory or our account does not allow, so that some changes are seen by a full
+	 * run only; NULL: nothing. Known once changes were asked for. Borrowed. */
+	const char *(*limits)(const struct adapter_session *session);
+	void (*close)(struct adapter_session *session); /* NULL is fine */
 };
 
 const struct adapter *adapter_find(const char *kind); /* NULL: there is none */
 
-extern const struct adapter adapter_openldap, adapter_activedirectory;
+extern const struct adapter adapter_activedirectory, adapter_ldif, adapter_openldap;

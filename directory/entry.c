@@ -3,8 +3,7 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
-
-#include <strings.h>
+#include "directory/attribute.h"
 
 enum { UUID_CHARS = 36, GUID_BYTES = 16, ANCHOR_BYTES = 512 };
 
@@ -132,6 +131,29 @@ void entry_set_guid(struct entry *entry, struct slice bytes)
 	entry->anchor_len = at;
 }
 
+/* Puts the DN, as far as there is room, after "dn:". */
+static void put_dn(struct entry *entry)
+{
+	static const char prefix[] = "dn:";
+	struct slice dn = utf8_cut(entry->dn, ANCHOR_BYTES - (sizeof prefix - 1));
+
+	memcpy(entry->anchor, prefix, sizeof prefix - 1);
+	for (size_t i = 0; i < dn.len; i++) {
+		char c = dn.data[i];
+		entry->anchor[sizeof prefix - 1 + i] =
+			c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	}
+	entry->anchor_len = sizeof prefix - 1 + dn.len;
+}
+
+void entry_set_anchor_dn(struct entry *entry)
+{
+	if (entry->dn.len > 0 && entry->dn.len <= ENTRY_DN_BYTES)
+		put_dn(entry);
+	else
+		refuse(entry, str_format("anchor: a DN of %zu bytes", entry->dn.len));
+}
+
 /* Why a value cannot be staged; NULL: it can. */
 static const char *fault_of(struct slice value)
 {
@@ -162,8 +184,7 @@ static size_t place_of(const struct entry *entry, struct slice name)
 {
 	size_t i = 0;
 
-	while (i < entry->n && !(strlen(entry->names[i]) == name.len &&
-				 strncasecmp(name.data, entry->names[i], name.len) == 0))
+	while (i < entry->n && !attribute_is(name, entry->names[i]))
 		i++;
 	return i;
 }
@@ -190,16 +211,9 @@ bool entry_has_room(const struct entry *entry, struct slice name)
 }
 
 /* Without an anchor nothing can be published: the row carries only what was wrong. */
-static void anchor_by_dn(struct entry *entry)
+static void show_nothing(struct entry *entry)
 {
-	static const char prefix[] = "dn:";
-	size_t room = ANCHOR_BYTES - (sizeof prefix - 1);
-	size_t len = utf8_cut(entry->dn, room).len;
-
-	memcpy(entry->anchor, prefix, sizeof prefix - 1);
-	if (len > 0)
-		memcpy(entry->anchor + sizeof prefix - 1, entry->dn.data, len);
-	entry->anchor_len = sizeof prefix - 1 + len;
+	put_dn(entry);
 	if (entry->refused_count == 0)
 		refuse(entry,
 		       str_dup("anchor: the entry shows none; may the bind account read it?"));
@@ -210,7 +224,7 @@ static void anchor_by_dn(struct entry *entry)
 const struct publish_entry *entry_row(struct entry *entry)
 {
 	if (entry->anchor_len == 0)
-		anchor_by_dn(entry);
+		show_nothing(entry);
 	for (size_t i = 0; i < entry->n; i++) {
 		struct values *values = &entry->values[i];
 		if (values->dropped > 0)

@@ -10,6 +10,7 @@
 enum {
 	ENTRY_VALUE_BYTES = 4096, /* the longest value that is read */
 	ENTRY_VALUES = 5000,	  /* the most values of one attribute that are read */
+	ENTRY_DN_BYTES = 500,	  /* the longest DN that can be an anchor */
 	ENTRY_REFUSALS = 20,	  /* the most refusals of one entry that are listed */
 };
 
@@ -28,6 +29,7 @@ void entry_set_dn(struct entry *entry, struct slice dn);
  * refused, and the entry will be listed under its DN and not published. */
 void entry_set_uuid(struct entry *entry, struct slice text);
 void entry_set_guid(struct entry *entry, struct slice bytes);
+void entry_set_anchor_dn(struct entry *entry); /* the DN itself, where there is nothing better */
 
 /* Adds a value. `name` is the attribute description of the directory, in any case; a value of an
  * attribute that the mapping does not name is left out. The bytes are borrowed until the reset. */

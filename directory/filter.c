@@ -4,7 +4,6 @@
 #include "base/buf.h"
 
 #include <stdint.h>
-#include <strings.h>
 
 enum { DEPTH = 50, TEXT_BYTES = 16384, PARTS = 32 };
 
@@ -314,20 +313,16 @@ static bool value_matches(const struct filter *item, struct slice value)
 	return false;
 }
 
-static bool item_matches(const struct filter *item, const struct filter_value *values, size_t n)
+static bool item_matches(const struct filter *item, const struct attribute *values, size_t n)
 {
-	size_t len = item->attribute ? strlen(item->attribute) : 0;
-
 	for (size_t i = 0; i < n; i++)
-		if ((!item->attribute ||
-		     (values[i].name.len == len &&
-		      strncasecmp(values[i].name.data, item->attribute, len) == 0)) &&
+		if ((!item->attribute || attribute_is(values[i].name, item->attribute)) &&
 		    value_matches(item, values[i].value))
 			return true;
 	return false;
 }
 
-bool filter_matches(const struct filter *filter, const struct filter_value *values, size_t n)
+bool filter_matches(const struct filter *filter, const struct attribute *values, size_t n)
 {
 	if (filter->op > NOT)
 		return item_matches(filter, values, n);

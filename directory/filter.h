@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/slice.h"
+#include "directory/attribute.h"
 
 struct filter;
 
@@ -19,10 +19,6 @@ DEFINE_SCOPED(filter)
  * more. Borrowed; a name may come twice. */
 const char *filter_attribute(const struct filter *filter, size_t *at);
 
-struct filter_value {
-	struct slice name, value;
-};
-
 /* Whether an entry with these values matches; a value belongs to an attribute of the name, in any
  * case. What cannot be told (a rule that is not known) does not match. */
-bool filter_matches(const struct filter *filter, const struct filter_value *values, size_t n);
+bool filter_matches(const struct filter *filter, const struct attribute *values, size_t n);

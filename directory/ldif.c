@@ -3,8 +3,6 @@
 
 #include "base/buf.h"
 
-#include <strings.h>
-
 /* A line of the record, unfolded. Offsets, because the text may move while it grows. */
 struct line {
 	size_t at, len, number;
@@ -19,7 +17,7 @@ struct ldif {
 	size_t number;	  /* of the line under way, from 1 */
 	bool in_line;	  /* some of it has come */
 	bool past_header; /* a record has been: there is no version any more */
-	struct ldif_value *values;
+	struct attribute *values;
 	size_t value_size;
 };
 
@@ -94,7 +92,7 @@ static bool is_description(struct slice name)
 	return true;
 }
 
-static enum hr_status parse_line(const struct line *line, char *text, struct ldif_value *out,
+static enum hr_status parse_line(const struct line *line, char *text, struct attribute *out,
 				 struct hr_err *err)
 {
 	char *colon = memchr(text, ':', line->len);
@@ -113,17 +111,11 @@ static enum hr_status parse_line(const struct line *line, char *text, struct ldi
 	size_t len = (size_t)(end - at);
 	if (base64 && !decode_base64(at, &len))
 		return err_set(err, HR_FAIL, "line %zu: not base64", line->number);
-	*out = (struct ldif_value){ name, { at, len } };
+	*out = (struct attribute){ name, { at, len } };
 	return HR_OK;
 }
 
 /* A record ------------------------------------------------------------------------------------ */
-
-static bool is_named(const struct ldif_value *value, const char *name)
-{
-	return value->name.len == strlen(name) &&
-	       strncasecmp(value->name.data, name, value->name.len) == 0;
-}
 
 /* Parses all lines but comments into ldif->values; *n is how many. */
 static enum hr_status parse_lines(struct ldif *ldif, size_t *n, size_t *first, struct hr_err *err)
@@ -138,10 +130,10 @@ static enum hr_status parse_lines(struct ldif *ldif, size_t *n, size_t *first, s
 		char *text = ldif->text.data + line->at;
 		if (text[0] == '#')
 			continue;
-		struct ldif_value *value = &ldif->values[*n];
+		struct attribute *value = &ldif->values[*n];
 		if (parse_line(line, text, value, err) != HR_OK)
 			return err->status;
-		if (is_named(value, "version") && *n == 0 && !ldif->past_header) {
+		if (attribute_is(value->name, "version") && *n == 0 && !ldif->past_header) {
 			if (!slice_is(value->value, "1"))
 				return err_set(err, HR_FAIL,
 					       "line %zu: version " SLICE_FMT
@@ -152,7 +144,8 @@ static enum hr_status parse_lines(struct ldif *ldif, size_t *n, size_t *first, s
 			ldif->past_header = true;
 			continue;
 		}
-		if (*n == 1 && (is_named(value, "changetype") || is_named(value, "control")))
+		if (*n == 1 && (attribute_is(value->name, "changetype") ||
+				attribute_is(value->name, "control")))
 			return err_set(err, HR_FAIL,
 				       "line %zu: a record of changes; what is read is content",
 				       line->number);
@@ -173,7 +166,7 @@ static enum hr_status end_record(struct ldif *ldif, struct hr_err *err)
 	enum hr_status status = HR_OK;
 	if (n > 0) {
 		ldif->past_header = true;
-		if (!is_named(&ldif->values[0], "dn"))
+		if (!attribute_is(ldif->values[0].name, "dn"))
 			return err_set(err, HR_FAIL, "line %zu: a record begins with \"dn: \"",
 				       first);
 		const struct ldif_record record = { first, ldif->values[0].value, ldif->values + 1,

@@ -6,21 +6,17 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/slice.h"
+#include "directory/attribute.h"
 
 enum {
 	LDIF_RECORD_BYTES = 8 << 20, /* the longest record, with its comments */
 	LDIF_LINES = 50000,	     /* the most lines of one, folded ones counted as one */
 };
 
-struct ldif_value {
-	struct slice name, value;
-};
-
 struct ldif_record {
 	size_t line; /* where it begins in the file, from 1 */
 	struct slice dn;
-	const struct ldif_value *values;
+	const struct attribute *values;
 	size_t n;
 };
 

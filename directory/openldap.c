@@ -6,7 +6,7 @@
 #include "directory/reader.h"
 
 struct adapter_session {
-	const struct publish_source *source; /* borrowed */
+	const struct adapter_request *request; /* borrowed */
 	struct server *server;
 	struct reader *reader;
 };
@@ -28,7 +28,7 @@ static enum hr_status open_session(const struct adapter_request *request,
 	if (server_open(request, &server, err) != HR_OK)
 		return err->status;
 	struct adapter_session *session = mem_new(struct adapter_session);
-	session->source = request->source;
+	session->request = request;
 	session->server = server;
 	session->reader = reader_new(server, request->source, &reader_uuid);
 	*out = session;
@@ -36,37 +36,62 @@ static enum hr_status open_session(const struct adapter_request *request,
 }
 
 /* Where rows go. */
-struct sink {
+struct target {
 	struct reader *reader;
-	adapter_entry_fn *fn;
-	void *arg;
+	const struct adapter_sink *sink;
+	int64_t count;
 };
 
 static enum hr_status take_entry(void *arg, LDAPMessage *message, struct hr_err *err)
 {
-	const struct sink *sink = arg;
+	struct target *target = arg;
 	const struct publish_entry *row;
 
-	if (reader_row(sink->reader, message, &row, err) != HR_OK)
+	if (reader_row(target->reader, message, &row, err) != HR_OK)
 		return err->status;
-	return sink->fn(sink->arg, row, err);
+	target->count++;
+	return target->sink->entry(target->sink->arg, row, err);
 }
 
-static enum hr_status read_all(struct adapter_session *session, adapter_entry_fn *fn, void *arg,
-			       struct hr_err *err)
+static enum hr_status read_all(struct adapter_session *session, const struct adapter_sink *sink,
+			       struct publish_cursor *position, struct hr_err *err)
 {
-	struct sink sink = { session->reader, fn, arg };
+	const struct publish_source *source = session->request->source;
+	struct target target = { session->reader, sink, 0 };
 	const struct server_search search = {
-		.base = session->source->contexts[0].base_dn,
-		.filter = session->source->filter,
+		.base = session->request->context->base_dn,
+		.filter = source->filter,
 		.scope = LDAP_SCOPE_SUBTREE,
 		.attributes = reader_attributes(session->reader),
 	};
 
-	if (paged_search(session->server, &search, session->source->page_size, take_entry, &sink,
-			 err) != HR_OK)
+	if (paged_search(session->server, &search, source->page_size, take_entry, &target, err) !=
+	    HR_OK)
 		return err_add(err, "read %s", server_url(session->server));
+	*position = (struct publish_cursor){ .method = str_dup("none"), .entries = target.count };
 	return HR_OK;
+}
+
+static enum hr_status no_changes(struct adapter_session *session, const struct adapter_sink *sink,
+				 struct publish_cursor *position, struct hr_err *err)
+{
+	(void)session;
+	(void)sink;
+	(void)position;
+	(void)err;
+	return HR_NONE;
+}
+
+static int no_fd(const struct adapter_session *session)
+{
+	(void)session;
+	return -1;
+}
+
+static const char *no_limits(const struct adapter_session *session)
+{
+	(void)session;
+	return NULL;
 }
 
 static const char *url_of(const struct adapter_session *session)
@@ -78,6 +103,9 @@ const struct adapter adapter_openldap = {
 	.kind = "openldap",
 	.open = open_session,
 	.read = read_all,
-	.close = close_session,
+	.changes = no_changes,
+	.fd = no_fd,
 	.url = url_of,
+	.limits = no_limits,
+	.close = close_session,
 };

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory/reader.h"
 
+#include "directory/attribute.h"
 #include "directory/range.h"
-
-#include <strings.h>
 
 enum { PARTS = 64 }; /* the most messages that the values of one entry are gathered from */
 
@@ -63,9 +62,7 @@ static struct slice slice_of(const struct berval *value)
 
 static void add_values(struct reader *reader, struct slice name, const struct berval *values)
 {
-	const char *anchor = reader->anchor->attribute;
-	bool is_anchor =
-		name.len == strlen(anchor) && strncasecmp(name.data, anchor, name.len) == 0;
+	bool is_anchor = attribute_is(name, reader->anchor->attribute);
 
 	for (size_t i = 0; values && values[i].bv_val; i++) {
 		if (is_anchor && i == 0)
@@ -145,7 +142,7 @@ static enum hr_status read_part(struct reader *reader, const char *dn, struct re
 		reader->parts[reader->part_count++] = message;
 		enum hr_status status = add_message(reader, message, &more, &n, err);
 		for (size_t i = 0; i < n; i++) {
-			if (strcasecmp(more[i].name, rest->name) == 0)
+			if (attribute_is(slice_str(more[i].name), rest->name))
 				rest->next = more[i].next;
 			free(more[i].name);
 		}

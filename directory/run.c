@@ -6,59 +6,98 @@ static enum hr_status stage(void *arg, const struct publish_entry *entry, struct
 	return publish_add(arg, entry, err);
 }
 
-/* Reads the directory into staging. */
-static enum hr_status read_into(struct publish *publish, const struct run_request *request,
-				struct run_outcome *out, struct hr_err *err)
+static enum hr_status read_context(struct forest *forest, struct forest_context *context,
+				   struct publish *publish, struct hr_err *err)
 {
-	const struct adapter_request ask = {
-		.source = publish_source(publish),
-		.secrets = request->secrets,
-		.stop = request->stop,
-	};
-	const struct adapter *adapter = adapter_find(ask.source->kind);
-	struct adapter_session *session;
+	const struct adapter_sink sink = { .entry = stage, .arg = publish };
 
-	if (!adapter)
-		return err_set(err, HR_FAIL, "no adapter reads a forest of kind %s",
-			       ask.source->kind);
-	if (adapter->open(&ask, &session, err) != HR_OK)
-		return err->status;
-	out->url = str_dup(adapter->url(session));
-	enum hr_status status = adapter->read(session, stage, publish, err);
-	adapter->close(session);
+	if (forest_connect(forest, context, err) != HR_OK ||
+	    forest->adapter->read(context->session, &sink, &context->next, err) != HR_OK) {
+		free(context->trouble);
+		context->trouble = str_dup(err->text);
+		return forest->n > 1 ? err_add(err, "%s", context->request.context->base_dn)
+				     : err->status;
+	}
+	context->next.base_dn = str_dup(context->request.context->base_dn);
+	return HR_OK;
+}
+
+/* Reads the directory into staging. */
+static enum hr_status read_all(struct forest *forest, struct publish *publish,
+			       struct report_run *out, struct hr_err *err)
+{
+	for (size_t i = 0; i < forest->n; i++) {
+		struct forest_context *context = &forest->contexts[i];
+		if (read_context(forest, context, publish, err) != HR_OK)
+			return err->status;
+		if (i == 0)
+			out->url = str_dup(forest->adapter->url(context->session));
+	}
+	return HR_OK;
+}
+
+static enum hr_status finish(struct forest *forest, struct publish *publish,
+			     struct publish_result *out, struct hr_err *err)
+{
+	struct publish_cursor *cursors = mem_array(struct publish_cursor, forest->n);
+
+	for (size_t i = 0; i < forest->n; i++)
+		cursors[i] = forest->contexts[i].next;
+	enum hr_status status = publish_finish(publish, cursors, forest->n, out, err);
+	free(cursors);
 	return status;
+}
+
+/* After the run: goes on from where it has read, or stays where it was. */
+static void settle(struct forest *forest, bool taken)
+{
+	for (size_t i = 0; i < forest->n; i++) {
+		struct forest_context *context = &forest->contexts[i];
+		if (taken) {
+			forest_advance(context);
+			forest_works(forest, context);
+			context->poll_at = 0; /* for what has changed meanwhile */
+		} else {
+			cursor_clear(&context->next);
+			forest_disconnect(forest, context);
+		}
+	}
 }
 
 static void keep_refusal(void *arg, struct slice anchor, struct slice reason)
 {
-	struct run_outcome *out = arg;
+	struct report_run *out = arg;
 
 	out->refusals[out->refusal_count++] =
 		str_format(SLICE_FMT " " SLICE_FMT, SLICE_ARG(anchor), SLICE_ARG(reason));
 }
 
-enum hr_status run_forest(const struct run_request *request, struct run_outcome *out,
-			  struct hr_err *err)
+enum hr_status run_describe(struct publish *publish, msec began, struct report_run *out,
+			    struct hr_err *err)
 {
-	scoped(publish) publish = NULL;
-	struct hr_err why;
+	enum hr_status status = publish_refusals(publish, REPORT_REFUSALS, keep_refusal, out, err);
 
-	enum hr_status status =
-		publish_open(request->database, request->forest, request->node, &publish, err);
-	if (status == HR_OK)
-		status = publish_begin(publish, request->kind, request->draft, err);
-	if (status != HR_OK)
-		return status;
-	if (read_into(publish, request, out, &why) != HR_OK ||
-	    publish_finish(publish, NULL, 0, &out->result, &why) != HR_OK)
-		return publish_fail(publish, &why, &out->result, err);
-	return publish_refusals(publish, RUN_REFUSALS, keep_refusal, out, err);
+	out->took = time_msec() - began;
+	return status;
 }
 
-void run_outcome_clear(struct run_outcome *outcome)
+enum hr_status run_whole(struct forest *forest, struct publish *publish,
+			 const struct publish_due *what, struct report_run *out, struct hr_err *why,
+			 struct hr_err *err)
 {
-	free(outcome->url);
-	for (size_t i = 0; i < outcome->refusal_count; i++)
-		free(outcome->refusals[i]);
-	*outcome = (struct run_outcome){ 0 };
+	msec began = time_msec();
+	enum hr_status status = publish_begin(publish, what->kind, what->draft, err);
+
+	if (status != HR_OK)
+		return status;
+	*why = (struct hr_err){ 0 };
+	if (forest_adopt(forest, publish_source(publish), why) != HR_OK ||
+	    read_all(forest, publish, out, why) != HR_OK ||
+	    finish(forest, publish, &out->result, why) != HR_OK)
+		status = publish_fail(publish, why, &out->result, err);
+	if (status == HR_OK && what->kind == PUBLISH_FULL)
+		forest->refused = why->status == HR_FAIL;
+	settle(forest, status == HR_OK && why->status == HR_OK && what->kind == PUBLISH_FULL &&
+			       strcmp(out->result.state, "failed") != 0);
+	return status == HR_OK ? run_describe(publish, began, out, err) : status;
 }

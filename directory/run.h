@@ -1,30 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One run: the whole way of a forest from its directory into the registry. Blocks: for a worker
- * thread. Neither logs nor shares anything but *stop. */
+/* A run that reads a whole forest, from its directory into the registry. Blocks: for the forest's
+ * thread. */
 #pragma once
 
-#include "directory/adapter.h"
+#include "directory/forest.h"
 
-struct run_request {
-	const char *database; /* conninfo */
-	const char *forest, *node;
-	enum publish_kind kind;
-	bool draft;
-	const char *secrets;
-	const struct stop *stop;
-};
+/* Reads everything, as a full or a dry run. HR_OK: the run has ended and is written down in *out,
+ * to be cleared, also when it failed; *why then has the status and the text. When a full run did
+ * not fail, the contexts' positions are those from which to follow, and their sessions are open;
+ * else positions are as before and sessions closed. Not HR_OK: nothing is written down, the
+ * database is what failed. */
+HR_MUST_USE enum hr_status run_whole(struct forest *forest, struct publish *publish,
+				     const struct publish_due *what, struct report_run *out,
+				     struct hr_err *why, struct hr_err *err);
 
-enum { RUN_REFUSALS = 10 };
-
-struct run_outcome {
-	struct publish_result result;
-	char *url;		      /* of the directory that answered; NULL: none did */
-	char *refusals[RUN_REFUSALS]; /* the first of those that are new: anchor, space, reason */
-	size_t refusal_count;
-};
-
-/* HR_OK: the run has ended and is written down, as result.state says (also when it failed).
- * HR_NONE: another daemon is at it. Else nothing is written down: the database is what failed. */
-HR_MUST_USE enum hr_status run_forest(const struct run_request *request, struct run_outcome *out,
-				      struct hr_err *err);
-void run_outcome_clear(struct run_outcome *outcome); /* frees its texts, not itself */
+/* Adds to *out, of a run that has ended, its new refusals and the time since it began. */
+HR_MUST_USE enum hr_status run_describe(struct publish *publish, msec began, struct report_run *out,
+					struct hr_err *err);

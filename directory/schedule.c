@@ -3,28 +3,18 @@
 
 #include "base/log.h"
 #include "base/map.h"
-#include "directory/run.h"
+#include "directory/follower.h"
 
 enum {
-	LEASED_MS = 2000,      /* to the next try when another daemon is reading the forest */
-	NO_DATABASE_MS = 5000, /* when a run could not even be written down */
+	NO_DATABASE_MS = 5000, /* when the plan could not be had */
 	PLAN_MAX_MS = 60000,   /* the plan is asked for at least so often */
 };
 
-/* A forest that has been seen due. At most one run at a time; kept for the life of the schedule. */
-struct job {
-	struct schedule *schedule;
-	char *forest;
-	bool running;
-	msec not_before; /* 0: no matter; else wait until then whatever the plan says */
-	/* The worker's, while running: */
-	uv_work_t work;
-	enum publish_kind kind;
-	bool draft;
-	msec began;
-	enum hr_status status;
-	struct hr_err err;
-	struct run_outcome outcome;
+/* A forest of the plan. */
+struct duty {
+	struct follower *follower;
+	bool named;    /* by the plan that is being followed */
+	bool stopping; /* no longer in the plan, or the daemon ends */
 };
 
 struct schedule {
@@ -32,159 +22,107 @@ struct schedule {
 	struct schedule_options options;
 	struct pg *pg;
 	struct timer *timer;
-	struct map *jobs; /* by forest */
-	size_t running;
-	bool asking, ask_again; /* for the plan */
-	struct stop *stop;	/* seen by the workers */
-	loop_fn *stopped;
+	struct map *duties; /* struct duty by forest */
+	uv_async_t *told;   /* a follower has something to tell */
+	bool asking, again; /* for the plan; once more */
+	struct report_counts counts;
+	loop_fn *stopped; /* NULL: not stopping */
 	void *stopped_arg;
 };
 
 static void ask(struct schedule *schedule);
 
-static void tell_stopped(struct schedule *schedule)
+/* Followers --------------------------------------------------------------------------------------
+ */
+
+static void tell(void *arg)
 {
-	if (schedule->running == 0 && !schedule->asking)
+	struct schedule *schedule = arg;
+
+	uv_async_send(schedule->told);
+}
+
+static struct duty *duty_of(struct schedule *schedule, struct slice forest)
+{
+	struct duty *duty = map_get(schedule->duties, forest);
+
+	if (duty)
+		return duty;
+	const struct follower_options options = {
+		.database = schedule->options.database,
+		.secrets = schedule->options.secrets,
+		.node = schedule->options.node,
+		.tell = tell,
+		.arg = schedule,
+	};
+	scoped_str name = mem_dup(forest.data, forest.len);
+	duty = mem_new(struct duty);
+	duty->follower = follower_new(name, &options);
+	map_put(schedule->duties, forest, duty);
+	return duty;
+}
+
+static void let_go(struct duty *duty)
+{
+	if (!duty->stopping)
+		follower_stop(duty->follower);
+	duty->stopping = true;
+}
+
+/* Frees followers that have ended. One whose forest is named again meanwhile is made anew by the
+ * plan that follows. */
+static void bury(struct schedule *schedule)
+{
+	struct slice forest;
+	void *value;
+
+	for (size_t at = 0; map_next(schedule->duties, &at, &forest, &value);) {
+		struct duty *duty = value;
+		if (!duty->stopping || !follower_has_ended(duty->follower))
+			continue;
+		follower_free(duty->follower);
+		map_remove(schedule->duties, forest);
+		free(duty);
+	}
+}
+
+static void on_told(uv_async_t *handle)
+{
+	struct schedule *schedule = handle->data;
+
+	bury(schedule);
+	if (!schedule->stopped)
+		ask(schedule);
+	else if (map_count(schedule->duties) == 0)
 		schedule->stopped(schedule->stopped_arg);
 }
 
-/* A run, on the worker ---------------------------------------------------------------------------
+/* The plan ---------------------------------------------------------------------------------------
  */
 
-static void work(uv_work_t *handle)
-{
-	struct job *job = handle->data;
-	const struct run_request request = {
-		.database = job->schedule->options.database,
-		.forest = job->forest,
-		.node = job->schedule->options.node,
-		.kind = job->kind,
-		.draft = job->draft,
-		.secrets = job->schedule->options.secrets,
-		.stop = job->schedule->stop,
-	};
-
-	job->status = run_forest(&request, &job->outcome, &job->err);
-}
-
-/* Its end, on the loop ---------------------------------------------------------------------------
- */
-
-static const struct {
-	const char *state, *event;
-	enum log_level level;
-} ends[] = {
-	{ "applied", "sync.applied", LOG_LEVEL_INFO },
-	{ "unchanged", "sync.unchanged", LOG_LEVEL_INFO },
-	{ "previewed", "sync.previewed", LOG_LEVEL_INFO },
-	{ "held", "sync.held", LOG_LEVEL_WARN },
-	{ "failed", "sync.failed", LOG_LEVEL_WARN },
-};
-
-static void log_end(const struct job *job)
-{
-	const struct publish_result *result = &job->outcome.result;
-	size_t end = 0;
-
-	while (end < countof(ends) - 1 && strcmp(ends[end].state, result->state) != 0)
-		end++;
-	const struct log_field fields[] = {
-		LOG_STR("forest", job->forest),
-		LOG_INT("run", result->run),
-		LOG_STR("url", job->outcome.url),
-		LOG_STR("error", *result->why ? result->why : NULL),
-		LOG_INT("read", result->read),
-		LOG_INT("added", result->added),
-		LOG_INT("changed", result->changed),
-		LOG_INT("readdressed", result->readdressed),
-		LOG_INT("removed", result->removed),
-		LOG_INT("disabled", result->disabled),
-		LOG_INT("kept", result->kept),
-		LOG_INT("refused", result->refused),
-		LOG_INT("ms", loop_now(job->schedule->loop) - job->began),
-	};
-
-	log_write(ends[end].level, ends[end].event, fields, countof(fields));
-	for (size_t i = 0; i < job->outcome.refusal_count; i++)
-		log_warn("sync.refused", LOG_STR("forest", job->forest),
-			 LOG_INT("run", result->run), LOG_STR("entry", job->outcome.refusals[i]));
-}
-
-static void on_ended(uv_work_t *handle, int cancelled)
-{
-	struct job *job = handle->data;
-	struct schedule *schedule = job->schedule;
-	msec now = loop_now(schedule->loop);
-
-	job->running = false;
-	schedule->running--;
-	if (cancelled == 0) {
-		if (job->status == HR_OK) {
-			log_end(job);
-		} else if (job->status == HR_NONE) {
-			job->not_before = now + msec_jitter(LEASED_MS);
-			log_debug("sync.leased", LOG_STR("forest", job->forest));
-		} else {
-			job->not_before = now + msec_jitter(NO_DATABASE_MS);
-			log_error("sync.unrecorded", LOG_STR("forest", job->forest),
-				  LOG_ERR(&job->err));
-		}
-	}
-	run_outcome_clear(&job->outcome);
-	if (stop_is_set(schedule->stop))
-		tell_stopped(schedule);
-	else
-		ask(schedule);
-}
-
-static void begin(struct job *job, const struct publish_due *due)
-{
-	struct schedule *schedule = job->schedule;
-
-	job->running = true;
-	job->kind = due->kind;
-	job->draft = due->draft;
-	job->not_before = 0;
-	job->began = loop_now(schedule->loop);
-	schedule->running++;
-	log_debug("sync.begin", LOG_STR("forest", job->forest));
-	job->work.data = job;
-	if (uv_queue_work(loop_uv(schedule->loop), &job->work, work, on_ended) != 0)
-		abort(); /* only for a missing callback */
-}
-
-/* The plan
- * ----------------------------------------------------------------------------------------- */
-
-static struct job *job_of(struct schedule *schedule, struct slice forest)
-{
-	struct job *job = map_get(schedule->jobs, forest);
-
-	if (job)
-		return job;
-	job = mem_new(struct job);
-	job->schedule = schedule;
-	job->forest = mem_dup(forest.data, forest.len);
-	map_put(schedule->jobs, forest, job);
-	return job;
-}
-
-/* Begins what is due; returns the time of the next look. */
+/* Asks followers for what is due; returns the time of the next look. */
 static msec follow(struct schedule *schedule, const struct publish_due *due, size_t n, msec now)
 {
 	msec next = now + PLAN_MAX_MS;
+	struct slice forest;
+	void *value;
 
 	for (size_t i = 0; i < n; i++) {
-		struct job *job = job_of(schedule, due[i].forest);
+		struct duty *duty = duty_of(schedule, due[i].forest);
 		msec at = now + due[i].due_in;
-		if (job->running)
+		duty->named = true;
+		if (duty->stopping || follower_is_asked(duty->follower))
 			continue; /* its end asks for the plan */
-		if (at < job->not_before)
-			at = job->not_before;
 		if (at <= now)
-			begin(job, &due[i]);
+			follower_ask(duty->follower, due[i].kind, due[i].draft);
 		else if (at < next)
 			next = at;
+	}
+	for (size_t at = 0; map_next(schedule->duties, &at, &forest, &value);) {
+		struct duty *duty = value;
+		if (!duty->named)
+			let_go(duty);
+		duty->named = false;
 	}
 	return next;
 }
@@ -196,26 +134,24 @@ static void on_plan(void *arg, enum hr_status status, const struct publish_due *
 	msec now = loop_now(schedule->loop);
 
 	schedule->asking = false;
-	if (stop_is_set(schedule->stop)) {
-		tell_stopped(schedule);
+	if (schedule->stopped)
 		return;
-	}
 	if (status == HR_OK) {
 		timer_set(schedule->timer, follow(schedule, due, n, now));
 	} else {
 		log_error("sync.unplanned", LOG_ERR(err));
 		timer_set(schedule->timer, now + msec_jitter(NO_DATABASE_MS));
 	}
-	if (schedule->ask_again)
+	if (schedule->again)
 		ask(schedule);
 }
 
 /* One question at a time; what comes meanwhile makes one more. */
 static void ask(struct schedule *schedule)
 {
-	if (stop_is_set(schedule->stop) || !pg_is_up(schedule->pg))
+	if (schedule->stopped || !pg_is_up(schedule->pg))
 		return;
-	schedule->ask_again = schedule->asking;
+	schedule->again = schedule->asking;
 	if (schedule->asking)
 		return;
 	schedule->asking = true;
@@ -254,14 +190,20 @@ static const struct pg_events database_events = {
 	.notified = on_notified,
 };
 
+/* Life -------------------------------------------------------------------------------------------
+ */
+
 struct schedule *schedule_new(struct loop *loop, const struct schedule_options *options)
 {
 	struct schedule *schedule = mem_new(struct schedule);
 
 	schedule->loop = loop;
 	schedule->options = *options;
-	schedule->jobs = map_new();
-	schedule->stop = stop_new();
+	schedule->duties = map_new();
+	schedule->told = mem_new(uv_async_t);
+	if (uv_async_init(loop_uv(loop), schedule->told, on_told) != 0)
+		abort(); /* no descriptor for it */
+	schedule->told->data = schedule;
 	schedule->timer = timer_new(loop, on_timer, schedule);
 	schedule->pg =
 		pg_new(loop, options->database, "hedgerow-directory", &database_events, schedule);
@@ -272,28 +214,29 @@ struct schedule *schedule_new(struct loop *loop, const struct schedule_options *
 
 void schedule_stop(struct schedule *schedule, loop_fn *stopped, void *arg)
 {
-	stop_set(schedule->stop);
-	timer_set(schedule->timer, 0);
+	struct slice forest;
+	void *duty;
+
 	schedule->stopped = stopped;
 	schedule->stopped_arg = arg;
-	tell_stopped(schedule);
+	timer_set(schedule->timer, 0);
+	for (size_t at = 0; map_next(schedule->duties, &at, &forest, &duty);)
+		let_go(duty);
+	uv_async_send(schedule->told);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle);
 }
 
 void schedule_free(struct schedule *schedule)
 {
-	struct slice forest;
-	void *value;
-
 	if (!schedule)
 		return;
 	pg_free(schedule->pg);
 	timer_free(schedule->timer);
-	for (size_t at = 0; map_next(schedule->jobs, &at, &forest, &value);) {
-		struct job *job = value;
-		free(job->forest);
-		free(job);
-	}
-	map_free(schedule->jobs);
-	stop_free(schedule->stop);
+	uv_close((uv_handle_t *)schedule->told, on_closed);
+	map_free(schedule->duties);
 	free(schedule);
 }

@@ -2,7 +2,9 @@
 #include "directory/server.h"
 
 #include "base/secret.h"
+#include "directory/bind.h"
 #include "directory/dial.h"
+#include "directory/failover.h"
 #include "directory/patience.h"
 
 #include <openldap.h>
@@ -150,50 +152,44 @@ static enum hr_status secure(struct server *server, bool ldaps, struct hr_err *e
 	return err_add(err, ldaps ? "TLS" : "StartTLS");
 }
 
-static enum hr_status bind_to(struct server *server, struct hr_err *err)
-{
-	const struct publish_source *source = server->request->source;
-	LDAPMessage *message = NULL;
-	scoped_secret password = NULL;
-	int id = 0;
+/* What a URL means to us. */
+enum scheme { LDAPS, STARTTLS, PLAIN };
 
-	if (secret_read(server->request->secrets, source->bind_secret, &password, err) != HR_OK)
-		return err_add(err, "password of %s", source->bind_dn);
-	struct berval credentials = { strlen(password), password };
-	int code = ldap_sasl_bind(server->ld, source->bind_dn, LDAP_SASL_SIMPLE, &credentials, NULL,
-				  NULL, &id);
-	secret_free(give(password));
-	if (code != LDAP_SUCCESS) {
-		fault(server, code, NULL, err);
-		return err_add(err, "connect");
-	}
-	if (server_receive(server, id, &message, err) != HR_OK ||
-	    server_finish(server, message, NULL, err) != HR_OK)
-		return err_add(err, "bind as %s", source->bind_dn);
+static enum hr_status scheme_of(const struct server *server, const LDAPURLDesc *url,
+				enum scheme *out, struct hr_err *err)
+{
+	const char *tls = server->request->source->tls;
+
+	if (!url->lud_host || !*url->lud_host)
+		return err_set(err, HR_FAIL, "the URL names no host");
+	if (strcmp(url->lud_scheme, "ldaps") == 0)
+		*out = LDAPS;
+	else if (strcmp(tls, "starttls") == 0)
+		*out = STARTTLS;
+	else if (strcmp(tls, "plain") == 0)
+		*out = PLAIN;
+	else
+		return err_set(err, HR_FAIL,
+			       "without TLS nothing is read: use ldaps:// or StartTLS");
 	return HR_OK;
 }
 
-/* Connects to server->url, by TLS only, and binds. */
+/* Connects to server->url, by TLS unless the registry names plain text, and binds. */
 static enum hr_status connect_and_bind(struct server *server, struct hr_err *err)
 {
-	bool starttls = strcmp(server->request->source->tls, "starttls") == 0;
 	LDAPURLDesc *url = NULL;
+	enum scheme scheme = LDAPS;
 
-	if (ldap_url_parse(server->url, &url) != LDAP_URL_SUCCESS || !url->lud_host ||
-	    !*url->lud_host) {
-		ldap_free_urldesc(url);
+	if (ldap_url_parse(server->url, &url) != LDAP_URL_SUCCESS)
 		return err_set(err, HR_FAIL, "not a URL like ldaps://dc1.example");
-	}
-	bool ldaps = strcmp(url->lud_scheme, "ldaps") == 0;
-	enum hr_status status =
-		ldaps || starttls
-			? connect_to(server, url, err)
-			: err_set(err, HR_FAIL,
-				  "without TLS nothing is read: use ldaps:// or StartTLS");
-	ldap_free_urldesc(url);
+	enum hr_status status = scheme_of(server, url, &scheme, err);
 	if (status == HR_OK)
-		status = secure(server, ldaps, err);
-	return status == HR_OK ? bind_to(server, err) : status;
+		status = connect_to(server, url, err);
+	ldap_free_urldesc(url);
+	if (status == HR_OK && scheme != PLAIN)
+		status = secure(server, scheme == LDAPS, err);
+	return status == HR_OK ? bind_server(server, server->request, scheme != PLAIN, err)
+			       : status;
 }
 
 static void disconnect(struct server *server)
@@ -216,12 +212,19 @@ enum hr_status server_open(const struct adapter_request *request, struct server 
 			   struct hr_err *err)
 {
 	scoped(server) server = mem_new(struct server);
+	const struct failover before = *request->failover;
+	char **urls = request->context->urls;
+	size_t n = 0;
 
+	while (urls[n])
+		n++;
 	server->request = request;
 	err_set(err, HR_FAIL, "no URL");
-	for (size_t i = 0; request->source->contexts[0].urls[i]; i++) {
-		server->url = request->source->contexts[0].urls[i];
+	for (size_t nth = 0; nth < n; nth++) {
+		size_t i = failover_pick(&before, n, nth, time_msec());
+		server->url = urls[i];
 		if (connect_and_bind(server, err) == HR_OK) {
+			failover_worked(request->failover, i);
 			*out = give(server);
 			return HR_OK;
 		}
@@ -229,6 +232,7 @@ enum hr_status server_open(const struct adapter_request *request, struct server 
 		err_add(err, "%s", server->url);
 		if (err->status == HR_FAIL || stop_is_set(request->stop))
 			break;
+		failover_failed(request->failover, i, time_msec());
 	}
 	return err->status;
 }

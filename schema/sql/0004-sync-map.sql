@@ -43,7 +43,7 @@ AS $$
 		('activedirectory', 'name', 2, 'cn', '^(.*)$', '\1'),
 		('activedirectory', 'enabled', 1, 'userAccountControl', '^(.*)$', '\1')
 	) AS m (kind, field, ordinal, attribute, pattern, replacement)
-	WHERE m.kind = forest_kind
+	WHERE m.kind = CASE forest_kind WHEN 'ldif' THEN 'openldap' ELSE forest_kind END
 	ON CONFLICT DO NOTHING;
 $$;
 

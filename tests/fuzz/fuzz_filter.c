@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-static const struct filter_value values[] = {
+static const struct attribute values[] = {
 	{ slice_lit("cn"), slice_lit("Ada Adams") },
 	{ slice_lit("cn"), slice_lit("") },
 	{ slice_lit("a"), slice_lit("-12") },

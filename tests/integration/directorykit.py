@@ -215,9 +215,9 @@ class Registry:
             row = cursor.fetchone()
             return row and dict(zip([one.name for one in cursor.description], row))
 
-    def request(self, dry_run=False):
+    def request(self, dry_run=False, forest="globex"):
         """Asks for a run; returns a function that says whether it has ended, and how."""
-        before = self.value("SELECT hedgerow.forest_sync('globex', %s)", dry_run)
+        before = self.value("SELECT hedgerow.forest_sync(%s, %s)", forest, dry_run)
 
         def ended():
             number = self.value(
@@ -226,8 +226,8 @@ class Registry:
             return number and self.run(number)
         return ended
 
-    def sync(self, dry_run=False, seconds=60.0):
-        return wait_until(self.request(dry_run), "the run", seconds)
+    def sync(self, dry_run=False, seconds=60.0, forest="globex"):
+        return wait_until(self.request(dry_run, forest), "the run", seconds)
 
     def running(self):
         return self.value("SELECT count(*) FROM hedgerow.sync_run WHERE state = 'running'")

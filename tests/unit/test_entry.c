@@ -228,6 +228,28 @@ static void a_long_dn_is_cut_between_characters(void **state)
 	assert_true(utf8_text(row->anchor));
 }
 
+static void a_dn_may_be_the_anchor(void **state)
+{
+	scoped(entry) entry = fresh();
+	char *dn = mem_alloc(ENTRY_DN_BYTES + 1);
+
+	(void)state;
+	entry_set_dn(entry, slice_lit("uid=Ada,OU=People"));
+	entry_set_anchor_dn(entry);
+	entry_add(entry, slice_lit("mail"), slice_lit("ada@example.com"));
+	const struct publish_entry *row = entry_row(entry);
+	assert_slice(row->anchor, "dn:uid=ada,ou=people");
+	assert_slice(row->dn, "uid=Ada,OU=People");
+	assert_int_equal(row->attributes[MAIL].n, 1);
+
+	entry_reset(entry);
+	memset(dn, 'x', ENTRY_DN_BYTES + 1);
+	entry_set_dn(entry, (struct slice){ dn, ENTRY_DN_BYTES + 1 });
+	entry_set_anchor_dn(entry);
+	assert_refused(entry_row(entry), 0, "anchor: a DN of 501 bytes");
+	free(dn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +263,7 @@ int main(void)
 		cmocka_unit_test(nothing_of_an_entry_is_left_for_the_next),
 		cmocka_unit_test(a_dn_that_is_no_text_is_left_out),
 		cmocka_unit_test(a_long_dn_is_cut_between_characters),
+		cmocka_unit_test(a_dn_may_be_the_anchor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

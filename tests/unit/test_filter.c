@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-static const struct filter_value ada[] = {
+static const struct attribute ada[] = {
 	{ slice_lit("objectClass"), slice_lit("top") },
 	{ slice_lit("objectClass"), slice_lit("inetOrgPerson") },
 	{ slice_lit("cn"), slice_lit("Ada Adams (nee Byron)") },

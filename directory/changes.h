@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a followed forest tells of changes, published as it comes. Blocks while it publishes: for
+ * the forest's thread. */
+#pragma once
+
+#include "directory/forest.h"
+
+struct changes {
+	struct report_run run; /* result.run 0: there was nothing to publish; to be cleared */
+	bool again;	       /* there may be more at once */
+	bool works;	       /* at least one context is followed as it should */
+	bool lost;	       /* following is at an end, `why` says: only a full run helps */
+	struct hr_err why;
+};
+
+/* Takes the changes that are there in those contexts that are `due`, one flag a context, and
+ * publishes them in one run together with how far they go. Contexts whose directory fails are tried
+ * again later. Not HR_OK: the database has failed. */
+HR_MUST_USE enum hr_status changes_take(struct forest *forest, struct publish *publish,
+					const bool *due, struct changes *out,
+					struct report_counts *counts, struct hr_err *err);

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hedgerow-directory and a forest that is an LDIF file."""
+import os
+import uuid
+
+import pytest
+
+from directorykit import Daemon, Registry
+from labkit import wait_until
+
+BASE = "dc=paper,dc=example"
+
+
+def record(uid, more="", anchor=True):
+    known = f"entryUUID: {uuid.uuid5(uuid.NAMESPACE_DNS, uid)}\n" if anchor else ""
+    return (f"dn: uid={uid},ou=People,{BASE}\nobjectClass: inetOrgPerson\nuid: {uid}\ncn: {uid.title()}\n"
+            f"mail: {uid}@paper.example\n{known}{more}\n")
+
+
+class Paper:
+    def __init__(self, directory):
+        self.path = directory / "paper.ldif"
+        (directory / "secrets").mkdir()
+        self.registry = Registry()
+        self.write(record("ada"), record("bob"), record("carol"))
+        self.registry.sql("SELECT hedgerow.add_forest('paper', 'ldif', %s, base_dn => %s, guard_count => 1,"
+                          " guard_percent => 40)", [f"file://{self.path}"], BASE)
+        self.registry.sql("SELECT hedgerow.add_domain('paper.example', 'paper')")
+        self.registry.sql("SELECT hedgerow.add_installation('im-p', 'paper', 'prosody', 'im.p.example',"
+                          " '127.0.0.1', 5347, 'im-p.secret')")
+        self.daemon = Daemon(directory, self.registry, "one")
+        self.daemon.start()
+
+    def write(self, *records):
+        new = self.path.with_suffix(".new")
+        new.write_text("version: 1\n\n" + "".join(records))
+        os.replace(new, self.path)
+
+    def names(self):
+        return dict(self.registry.sql("SELECT address, name FROM hedgerow.person WHERE state = 'active'"))
+
+    def last(self):
+        return self.registry.run(self.registry.value("SELECT max(id) FROM hedgerow.sync_run WHERE state <> 'running'"))
+
+    def close(self):
+        assert self.daemon.stop() == 0
+        self.registry.close()
+
+
+@pytest.fixture(name="paper", scope="module")
+def _paper(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("paper")
+    directory.chmod(0o711)
+    one = Paper(directory)
+    wait_until(lambda: len(one.names()) == 3, "the first run")
+    yield one
+    one.close()
+
+
+def test_a_file_that_is_replaced_is_read_at_once(paper):
+    outside = record("eve").replace(BASE, "dc=elsewhere,dc=example")
+    robot = record("robot").replace("inetOrgPerson", "device")
+    paper.write(record("ada", "displayName:: QcOpZGE=\n"), record("bob", "displayName: Bob the\n  Builder\n"),
+                record("carol"), outside, robot)
+    wait_until(lambda: paper.names()["ada@paper.example"] == "Aéda", "the change")
+    assert paper.names() == {"ada@paper.example": "Aéda", "bob@paper.example": "Bob the Builder",
+                             "carol@paper.example": "Carol"}
+
+
+def test_an_entry_without_an_anchor_is_known_by_its_dn(paper):
+    before = paper.names()
+    paper.write(record("ada"), record("bob"), record("carol"), record("dave", anchor=False))
+    wait_until(lambda: "dave@paper.example" in paper.names(), "the change")
+    assert paper.registry.value("SELECT anchor FROM hedgerow.person WHERE address = 'dave@paper.example'") \
+        == f"dn:uid=dave,ou=people,{BASE}"
+    paper.write(record("ada"), record("bob"), record("carol"))
+    wait_until(lambda: paper.names().keys() == before.keys(), "the removal")
+
+
+@pytest.mark.parametrize("text, error", [
+    ("no ldif\n", "line 10: not \"attribute: value\""),
+    ("dn: uid=x\nchangetype: delete\n", "line 11: a record of changes"),
+    ("dn: uid=x\njpegPhoto:< file:///etc/passwd\n", "line 11: a value in another file"),
+], ids=["nonsense", "changes", "another file"])
+def test_a_file_that_cannot_be_read_keeps_everybody(paper, text, error):
+    before = paper.names()
+    paper.write(record("ada"), text)
+    wait_until(lambda: paper.last()["state"] == "failed", "the failed run")
+    assert error in paper.last()["error"]
+    assert paper.names() == before
+    paper.write(record("ada"), record("bob"), record("carol"))
+    assert paper.registry.sync(forest="paper")["state"] == "unchanged"
+
+
+def test_half_a_file_is_held(paper):
+    before = paper.names()
+    paper.write(record("ada"))
+    wait_until(lambda: paper.last()["state"] == "held", "the guard")
+    assert paper.names() == before
+    paper.write(record("ada"), record("bob"), record("carol"))
+    wait_until(lambda: paper.last()["state"] == "unchanged", "a whole file")
