@@ -67,23 +67,24 @@ mkfifo "$work/fifo"
 psql -X -q -A -t -d "$boston" <"$work/fifo" >"$work/heard" 2>&1 &
 listener=$!
 exec 9>"$work/fifo"
-echo 'LISTEN hedgerow_person; LISTEN hedgerow_config;' >&9
-heard() {
+heard() { # PATTERN
 	looks=300
-	until grep -q "notification \"$1\"" "$work/heard"; do
+	until grep -q "$1" "$work/heard"; do
 		looks=$((looks - 1))
-		[ "$looks" -gt 0 ] || fail "no notification $1"
+		[ "$looks" -gt 0 ] || fail "not heard: $1"
 		echo 'SELECT;' >&9
 		sleep 0.05
 	done
 }
+printf '%s\n' 'LISTEN hedgerow_person; LISTEN hedgerow_config; \echo listening' >&9
+heard listening # what happens before is not told
 sql "$amsterdam" "INSERT INTO hedgerow.person (site, forest, anchor, address)
 	SELECT 'amsterdam', 'contoso', i, 'p' || i || '@example.com' FROM generate_series(1, 1000) i" || fail people
 until_is "$boston" 'SELECT count(*) FROM hedgerow.person' 1000
-heard hedgerow_person
+heard 'notification "hedgerow_person"'
 a domain add example.com --forest contoso || fail 'domain add'
 until_is "$boston" "SELECT count(*) FROM hedgerow.lookup_addresses('{p7@example.com}') WHERE site = 'amsterdam'" 1
-heard hedgerow_config
+heard 'notification "hedgerow_config"'
 exec 9>&-
 wait "$listener"
 listener=
