@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 60 * 1000, PEOPLE = 24, ROUNDS = 40, RULES = 8 };
+enum { PATIENCE_MS = 60 * 1000, PEOPLE = 24, ROUNDS = 200, RULES = 8 };
 
 /* Three forests at two sites, eight people each: p0 to p23; the even ones of a forest are of
  * example.com, the others of example.org. */
