@@ -60,8 +60,7 @@ static const char *meaning(const char *charset)
 	return charset;
 }
 
-/* Appends all of `text`, or what fits of it. */
-static void add(struct buf *out, struct slice text)
+void charset_add(struct buf *out, struct slice text)
 {
 	size_t room = out->cap ? out->cap - out->len : SIZE_MAX;
 
@@ -105,15 +104,15 @@ static void clean(struct slice text, struct buf *out)
 		struct slice rest = { text.data + at, text.len - at }, write;
 		size_t len = next(rest, &write);
 		if (write.data != rest.data || write.len != len) {
-			add(out, (struct slice){ text.data + start, at - start });
+			charset_add(out, (struct slice){ text.data + start, at - start });
 			if (!out->overflowed)
-				add(out, write);
+				charset_add(out, write);
 			start = at + len;
 		}
 		at += len;
 	}
 	if (!out->overflowed)
-		add(out, (struct slice){ text.data + start, text.len - start });
+		charset_add(out, (struct slice){ text.data + start, text.len - start });
 }
 
 /* Converts what makes at most CHUNK bytes more. False: no more can be done. */

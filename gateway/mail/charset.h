@@ -10,6 +10,9 @@
  * U+FFFD; controls but tab and line ends are left out. */
 void charset_to_utf8(struct slice bytes, const char *charset, struct buf *out);
 
-/* The same from UTF-8 to one line: line ends, tabs and runs of spaces become one space, none at
- * either end. At most `max` bytes; owned by the caller. */
+/* Appends UTF-8, as much as there is room for (out->overflowed: there was more). */
+void charset_add(struct buf *out, struct slice text);
+
+/* From UTF-8, or nearly, to one line of such text: line ends, tabs and runs of spaces become one
+ * space, none at either end. At most `max` bytes; owned by the caller. */
 char *charset_line(struct slice text, size_t max);
