@@ -3,9 +3,10 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "directory/anchor.h"
 #include "directory/attribute.h"
 
-enum { UUID_CHARS = 36, GUID_BYTES = 16, ANCHOR_BYTES = 512 };
+enum { ANCHOR_BYTES = 512 };
 
 struct values {
 	struct slice *at; /* owned array of borrowed slices */
@@ -87,9 +88,9 @@ static int hex_digit(char c)
 
 static bool is_uuid(struct slice text)
 {
-	if (text.len != UUID_CHARS)
+	if (text.len != ANCHOR_CHARS)
 		return false;
-	for (size_t i = 0; i < UUID_CHARS; i++) {
+	for (size_t i = 0; i < ANCHOR_CHARS; i++) {
 		bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
 		if (hyphen ? text.data[i] != '-' : hex_digit(text.data[i]) < 0)
 			return false;
@@ -103,32 +104,23 @@ void entry_set_uuid(struct entry *entry, struct slice text)
 		refuse(entry, str_format("anchor: %zu bytes that are not a UUID", text.len));
 		return;
 	}
-	for (size_t i = 0; i < UUID_CHARS; i++) {
+	for (size_t i = 0; i < ANCHOR_CHARS; i++) {
 		char c = text.data[i];
 		entry->anchor[i] = c == '-' ? c : "0123456789abcdef"[hex_digit(c)];
 	}
-	entry->anchor_len = UUID_CHARS;
+	entry->anchor_len = ANCHOR_CHARS;
 }
 
 void entry_set_guid(struct entry *entry, struct slice bytes)
 {
-	/* MS-DTYP 2.3.4: the first three fields are little-endian, the rest is a row of bytes. */
-	static const unsigned char order[GUID_BYTES] = { 3, 2, 1,  0,  5,  4,  7,  6,
-							 8, 9, 10, 11, 12, 13, 14, 15 };
-	size_t at = 0;
+	char anchor[ANCHOR_CHARS + 1];
 
-	if (bytes.len != GUID_BYTES) {
+	if (!anchor_from_guid(bytes, anchor)) {
 		refuse(entry, str_format("anchor: %zu bytes that are not a GUID", bytes.len));
 		return;
 	}
-	for (size_t i = 0; i < GUID_BYTES; i++) {
-		unsigned char byte = (unsigned char)bytes.data[order[i]];
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			entry->anchor[at++] = '-';
-		entry->anchor[at++] = "0123456789abcdef"[byte >> 4];
-		entry->anchor[at++] = "0123456789abcdef"[byte & 15];
-	}
-	entry->anchor_len = at;
+	memcpy(entry->anchor, anchor, ANCHOR_CHARS);
+	entry->anchor_len = ANCHOR_CHARS;
 }
 
 /* Puts the DN, as far as there is room, after "dn:". */

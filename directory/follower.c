@@ -123,11 +123,10 @@ static void read_whole(struct follower *follower, enum publish_kind kind, bool d
 	const struct publish_due what = { .kind = kind, .draft = draft };
 	struct report_counts counts = { 0 };
 	struct report_run run = { 0 };
-	struct hr_err why, err;
+	struct hr_err err;
 
 	log_debug("sync.begin", LOG_STR("forest", follower->name));
-	enum hr_status status =
-		run_whole(&follower->forest, follower->publish, &what, &run, &why, &err);
+	enum hr_status status = run_whole(&follower->forest, follower->publish, &what, &run, &err);
 	if (status == HR_OK) {
 		mailbox_done(follower->mailbox, kind);
 		follower->wants_whole &= kind != PUBLISH_FULL;

@@ -1,22 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OpenLDAP, and what is like it: one paged search of the whole subtree. The anchor is entryUUID. */
+/* OpenLDAP, and whoever else keeps to RFC 4533: one search reads everything and then follows the
+ * changes; another goes on from a cookie. What the server leaves unsaid of that time is left to a
+ * full run. Who does not know the control is read in pages, and not followed. The anchor is
+ * entryUUID. */
 #include "directory/adapter.h"
 
 #include "directory/paged.h"
-#include "directory/reader.h"
+#include "directory/persist.h"
+#include "directory/syncrepl.h"
+
+enum { BATCH = 1000 }; /* the most messages that one call takes */
 
 struct adapter_session {
 	const struct adapter_request *request; /* borrowed */
 	struct server *server;
 	struct reader *reader;
+	struct persist *persist;
+	char *unfollowed; /* why changes cannot be followed; NULL: they can */
 };
 
 static void close_session(struct adapter_session *session)
 {
 	if (!session)
 		return;
+	persist_free(session->persist);
 	reader_free(session->reader);
 	server_free(session->server);
+	free(session->unfollowed);
 	free(session);
 }
 
@@ -31,67 +41,190 @@ static enum hr_status open_session(const struct adapter_request *request,
 	session->request = request;
 	session->server = server;
 	session->reader = reader_new(server, request->source, &reader_uuid);
+	session->persist = persist_new(server, session->reader);
 	*out = session;
 	return HR_OK;
 }
 
-/* Where rows go. */
+static struct server_search search_of(const struct adapter_session *session)
+{
+	return (struct server_search){
+		.base = session->request->context->base_dn,
+		.filter = session->request->source->filter,
+		.scope = LDAP_SCOPE_SUBTREE,
+		.attributes = reader_attributes(session->reader),
+	};
+}
+
+/* Read -------------------------------------------------------------------------------------------
+ */
+
+/* Whether the root DSE (RFC 4512, 5.1) names the control. */
+static enum hr_status look_for_control(struct adapter_session *session, bool *found,
+				       struct hr_err *err)
+{
+	static char name[] = "supportedControl";
+	char *attributes[] = { name, NULL };
+	const struct server_search search = { .base = "",
+					      .scope = LDAP_SCOPE_BASE,
+					      .attributes = attributes };
+	LDAPMessage *entry = NULL;
+
+	*found = false;
+	enum hr_status status = server_read(session->server, &search, &entry, err);
+	if (status != HR_OK)
+		return status == HR_NONE ? HR_OK : status;
+	struct berval **values = ldap_get_values_len(server_ld(session->server), entry, name);
+	for (size_t i = 0; values && values[i]; i++)
+		*found |= strcmp(values[i]->bv_val, SYNCREPL_REQUEST) == 0;
+	ldap_value_free_len(values);
+	ldap_msgfree(entry);
+	return HR_OK;
+}
+
+static enum hr_status read_and_follow(struct adapter_session *session,
+				      const struct adapter_sink *sink, struct hr_err *err)
+{
+	const struct server_search search = search_of(session);
+
+	if (persist_begin(session->persist, &search, (struct slice){ 0 }, err) != HR_OK)
+		return err->status;
+	while (persist_phase(session->persist) == PERSIST_REFRESH)
+		if (persist_take(session->persist, sink, err) != HR_OK)
+			return err->status;
+	return HR_OK;
+}
+
+/* Whether the server may page the answer, although it does not let it be followed. */
+static bool is_only_unfollowed(const struct adapter_session *session)
+{
+	switch (server_code(session->server)) {
+	case LDAP_UNAVAILABLE_CRITICAL_EXTENSION: /* not on this suffix */
+	case LDAP_SIZELIMIT_EXCEEDED:		  /* there are limits for answers without pages */
+	case LDAP_ADMINLIMIT_EXCEEDED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 struct target {
-	struct reader *reader;
+	struct adapter_session *session;
 	const struct adapter_sink *sink;
-	int64_t count;
+	int64_t entries;
 };
 
-static enum hr_status take_entry(void *arg, LDAPMessage *message, struct hr_err *err)
+static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *err)
 {
 	struct target *target = arg;
 	const struct publish_entry *row;
 
-	if (reader_row(target->reader, message, &row, err) != HR_OK)
+	if (reader_row(target->session->reader, message, &row, err) != HR_OK)
 		return err->status;
-	target->count++;
+	target->entries++;
 	return target->sink->entry(target->sink->arg, row, err);
+}
+
+static enum hr_status read_by_pages(struct adapter_session *session,
+				    const struct adapter_sink *sink, int64_t *entries,
+				    struct hr_err *err)
+{
+	const struct server_search search = search_of(session);
+	struct target target = { session, sink, 0 };
+
+	if (paged_search(session->server, &search, session->request->source->page_size, take_row,
+			 &target, err) != HR_OK)
+		return err->status;
+	*entries = target.entries;
+	return HR_OK;
+}
+
+static enum hr_status read_either_way(struct adapter_session *session,
+				      const struct adapter_sink *sink, int64_t *entries,
+				      struct hr_err *err)
+{
+	bool offered = false;
+
+	if (look_for_control(session, &offered, err) != HR_OK)
+		return err->status;
+	if (!offered) {
+		session->unfollowed = str_dup("the directory does not offer synchronization "
+					      "(RFC 4533): changes are seen by full runs only");
+		return read_by_pages(session, sink, entries, err);
+	}
+	if (read_and_follow(session, sink, err) == HR_OK) {
+		*entries = persist_entries(session->persist);
+		return HR_OK;
+	}
+	if (!is_only_unfollowed(session))
+		return err->status;
+	session->unfollowed = str_format("changes are seen by full runs only: %s", err->text);
+	return read_by_pages(session, sink, entries, err);
+}
+
+/* The position is that of the search that follows. */
+static void show_cookie(const struct adapter_session *session, struct publish_cursor *position)
+{
+	struct slice cookie = persist_cookie(session->persist);
+
+	if (slice_eq(cookie, position->cookie))
+		return;
+	free((char *)(uintptr_t)position->cookie.data);
+	position->cookie = (struct slice){ 0 };
+	if (cookie.len > 0)
+		position->cookie = (struct slice){ mem_dup(cookie.data, cookie.len), cookie.len };
 }
 
 static enum hr_status read_all(struct adapter_session *session, const struct adapter_sink *sink,
 			       struct publish_cursor *position, struct hr_err *err)
 {
-	const struct publish_source *source = session->request->source;
-	struct target target = { session->reader, sink, 0 };
-	const struct server_search search = {
-		.base = session->request->context->base_dn,
-		.filter = source->filter,
-		.scope = LDAP_SCOPE_SUBTREE,
-		.attributes = reader_attributes(session->reader),
-	};
+	int64_t entries = 0;
 
-	if (paged_search(session->server, &search, source->page_size, take_entry, &target, err) !=
-	    HR_OK)
+	free(give(session->unfollowed));
+	if (read_either_way(session, sink, &entries, err) != HR_OK)
 		return err_add(err, "read %s", server_url(session->server));
-	*position = (struct publish_cursor){ .method = str_dup("none"), .entries = target.count };
+	*position = (struct publish_cursor){
+		.method = str_dup(session->unfollowed ? "none" : "syncrepl"),
+		.server = str_dup(server_url(session->server)),
+		.entries = entries,
+	};
+	if (!session->unfollowed)
+		show_cookie(session, position);
 	return HR_OK;
 }
 
-static enum hr_status no_changes(struct adapter_session *session, const struct adapter_sink *sink,
-				 struct publish_cursor *position, struct hr_err *err)
+/* Follow -----------------------------------------------------------------------------------------
+ */
+
+static enum hr_status go_on_from(struct adapter_session *session,
+				 const struct publish_cursor *position, struct hr_err *err)
 {
-	(void)session;
-	(void)sink;
-	(void)position;
-	(void)err;
-	return HR_NONE;
+	const struct server_search search = search_of(session);
+
+	if (persist_phase(session->persist) != PERSIST_NONE)
+		return HR_OK;
+	if (position->cookie.len == 0)
+		return err_set(err, HR_UNSURE, "the directory has given no cookie to go on from");
+	return persist_begin(session->persist, &search, position->cookie, err);
 }
 
-static int no_fd(const struct adapter_session *session)
+static enum hr_status take_changes(struct adapter_session *session, const struct adapter_sink *sink,
+				   struct publish_cursor *position, struct hr_err *err)
 {
-	(void)session;
-	return -1;
+	enum hr_status status = go_on_from(session, position, err);
+
+	for (int i = 0; i < BATCH && status == HR_OK; i++)
+		status = persist_take(session->persist, sink, err);
+	/* What a refresh tells has no order: its cookie holds when it is over. */
+	if ((status == HR_OK || status == HR_NONE) &&
+	    persist_phase(session->persist) == PERSIST_FOLLOWS)
+		show_cookie(session, position);
+	return status;
 }
 
-static const char *no_limits(const struct adapter_session *session)
+static int fd_of(const struct adapter_session *session)
 {
-	(void)session;
-	return NULL;
+	return server_fd(session->server);
 }
 
 static const char *url_of(const struct adapter_session *session)
@@ -99,13 +232,18 @@ static const char *url_of(const struct adapter_session *session)
 	return server_url(session->server);
 }
 
+static const char *limits_of(const struct adapter_session *session)
+{
+	return session->unfollowed;
+}
+
 const struct adapter adapter_openldap = {
 	.kind = "openldap",
 	.open = open_session,
 	.read = read_all,
-	.changes = no_changes,
-	.fd = no_fd,
+	.changes = take_changes,
+	.fd = fd_of,
 	.url = url_of,
-	.limits = no_limits,
+	.limits = limits_of,
 	.close = close_session,
 };

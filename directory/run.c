@@ -82,22 +82,22 @@ enum hr_status run_describe(struct publish *publish, msec began, struct report_r
 }
 
 enum hr_status run_whole(struct forest *forest, struct publish *publish,
-			 const struct publish_due *what, struct report_run *out, struct hr_err *why,
-			 struct hr_err *err)
+			 const struct publish_due *what, struct report_run *out, struct hr_err *err)
 {
 	msec began = time_msec();
+	struct hr_err why;
 	enum hr_status status = publish_begin(publish, what->kind, what->draft, err);
 
 	if (status != HR_OK)
 		return status;
-	*why = (struct hr_err){ 0 };
-	if (forest_adopt(forest, publish_source(publish), why) != HR_OK ||
-	    read_all(forest, publish, out, why) != HR_OK ||
-	    finish(forest, publish, &out->result, why) != HR_OK)
-		status = publish_fail(publish, why, &out->result, err);
+	bool done = forest_adopt(forest, publish_source(publish), &why) == HR_OK &&
+		    read_all(forest, publish, out, &why) == HR_OK &&
+		    finish(forest, publish, &out->result, &why) == HR_OK;
+	if (!done)
+		status = publish_fail(publish, &why, &out->result, err);
 	if (status == HR_OK && what->kind == PUBLISH_FULL)
-		forest->refused = why->status == HR_FAIL;
-	settle(forest, status == HR_OK && why->status == HR_OK && what->kind == PUBLISH_FULL &&
-			       strcmp(out->result.state, "failed") != 0);
+		forest->refused = !done && why.status == HR_FAIL;
+	settle(forest,
+	       done && what->kind == PUBLISH_FULL && strcmp(out->result.state, "failed") != 0);
 	return status == HR_OK ? run_describe(publish, began, out, err) : status;
 }

@@ -343,3 +343,31 @@ enum hr_status server_finish(struct server *server, LDAPMessage *message, LDAPCo
 	ldap_controls_free(found);
 	return fault(server, parsed == LDAP_SUCCESS ? code : parsed, text, err);
 }
+
+enum hr_status server_read(struct server *server, const struct server_search *search,
+			   LDAPMessage **entry, struct hr_err *err)
+{
+	LDAPMessage *message, *first = NULL;
+	enum hr_status status;
+	int id;
+
+	if (server_search(server, search, &id, err) != HR_OK)
+		return err->status;
+	while ((status = server_receive(server, id, &message, err)) == HR_OK) {
+		if (ldap_msgtype(message) == LDAP_RES_SEARCH_RESULT) {
+			status = server_finish(server, message, NULL, err);
+			break;
+		}
+		if (ldap_msgtype(message) == LDAP_RES_SEARCH_ENTRY && !first)
+			first = message;
+		else
+			ldap_msgfree(message);
+	}
+	if (status == HR_OK && !first)
+		return err_set(err, HR_NONE, "nothing at %s", search->base);
+	if (status == HR_OK)
+		*entry = first;
+	else
+		ldap_msgfree(first);
+	return status;
+}

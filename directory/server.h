@@ -43,8 +43,12 @@ HR_MUST_USE enum hr_status server_poll(struct server *server, int id, LDAPMessag
  * is the caller's to ldap_controls_free, and is set only with HR_OK. */
 HR_MUST_USE enum hr_status server_finish(struct server *server, LDAPMessage *message,
 					 LDAPControl ***controls, struct hr_err *err);
-int server_code(
-	const struct server *server); /* of the last failure: LDAP_UNWILLING_TO_PERFORM... */
+/* Search and all its answer, of which the first entry is *entry, the caller's to ldap_msgfree.
+ * HR_NONE: it has none, as err says. */
+HR_MUST_USE enum hr_status server_read(struct server *server, const struct server_search *search,
+				       LDAPMessage **entry, struct hr_err *err);
+/* LDAP_..., of the last failure; 0: there was none. */
+int server_code(const struct server *server);
 
 /* Fills err from a code of libldap or of the server. */
 enum hr_status server_fault(struct server *server, int code, struct hr_err *err);

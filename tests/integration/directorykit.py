@@ -146,6 +146,10 @@ access to * by dn.exact="cn=sync,{BASE}" read by * none
         self.process.terminate()
         self.process.wait()
 
+    def set_password(self, password):
+        """Of the account that reads."""
+        self.connection.modify_s(f"cn=sync,{BASE}", [(ldap.MOD_REPLACE, "userPassword", [password.encode()])])
+
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
 
@@ -273,11 +277,11 @@ class Daemon:
 class Forest:
     """All three, with the forest in the registry."""
 
-    def __init__(self, directory, people):
+    def __init__(self, directory, people, **slapd):
         self.directory = pathlib.Path(directory)
         self.secrets = self.directory / "secrets"
         self.secrets.mkdir()
-        self.slapd = Slapd(self.directory / "slapd", people)
+        self.slapd = Slapd(self.directory / "slapd", people, **slapd)
         self.registry = Registry()
         self.secret("globex.password", "syncpw\n")
         shutil.copy(self.slapd.directory / "tls/ca.pem", self.secrets / "globex.ca")
@@ -297,15 +301,14 @@ class Forest:
     def secret(self, name, text):
         (self.secrets / name).write_text(text)
 
-    def configure(self, **columns):
+    def configure(self, *without, **columns):
+        """Changes the forest's row without these triggers. With e_forest_is_due a run begins at once."""
         sets = ", ".join(f"{name} = %s" for name in columns)
+        for trigger in without:
+            self.registry.sql(f"ALTER TABLE hedgerow.forest DISABLE TRIGGER {trigger}")
         self.registry.sql(f"UPDATE hedgerow.forest SET {sets} WHERE forest = 'globex'", *columns.values())
-
-    def configure_unchecked(self, **columns):
-        """What the registry would refuse."""
-        self.registry.sql("ALTER TABLE hedgerow.forest DISABLE TRIGGER b_valid")
-        self.configure(**columns)
-        self.registry.sql("ALTER TABLE hedgerow.forest ENABLE TRIGGER b_valid")
+        for trigger in without:
+            self.registry.sql(f"ALTER TABLE hedgerow.forest ENABLE TRIGGER {trigger}")
 
     def close(self):
         if self.daemon.process and self.daemon.process.poll() is None:

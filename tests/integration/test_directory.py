@@ -14,7 +14,7 @@ PEOPLE = 2000
 
 @pytest.fixture(scope="module")
 def forest(tmp_path_factory):
-    one = Forest(tmp_path_factory.mktemp("directory"), PEOPLE)
+    one = Forest(tmp_path_factory.mktemp("directory"), PEOPLE, sync=False)
     one.directory.chmod(0o711)
     one.daemon.start()
     wait_until(lambda: one.registry.value("SELECT state FROM hedgerow.sync_run WHERE id = 1")
@@ -35,6 +35,11 @@ def run_of(forest, **expected):
     run = forest.registry.sync()
     assert {name: run[name] for name in expected} == expected, run
     return run
+
+
+def configure(forest, *without, **columns):
+    """The row is changed, and a run begins only when it is asked for."""
+    forest.configure("e_forest_is_due", *without, **columns)
 
 
 def wait_log(forest, *words):
@@ -87,7 +92,7 @@ def test_a_dry_run_shows_and_changes_nothing(forest):
 
 
 def test_a_large_removal_is_held_until_released(forest):
-    forest.configure(filter="(&(objectClass=inetOrgPerson)(!(uid=u1*)))")
+    configure(forest, filter="(&(objectClass=inetOrgPerson)(!(uid=u1*)))")
     people = forest.registry.people()
     run = run_of(forest, state="held", added=0)
     assert run["removed"] > 100 and "guard allows" in run["error"]
@@ -97,24 +102,24 @@ def test_a_large_removal_is_held_until_released(forest):
     assert forest.registry.value("SELECT count(*) FROM hedgerow.sync_differences WHERE run = %s AND action = 'remove'",
                                  number) == run["removed"]
 
-    forest.configure(guard_percent=1)  # the interval is an hour: only release asks for a run
+    configure(forest, guard_percent=1)  # the interval is an hour: only release asks for a run
     before = forest.registry.value("SELECT hedgerow.release_run('globex')")
     wait_until(lambda: forest.registry.value("SELECT state FROM hedgerow.sync_run WHERE id > %s"
                                              " AND state <> 'running' ORDER BY id LIMIT 1", before), "the released run")
     assert len(forest.registry.people()) == len(people) - run["removed"]
-    forest.configure(filter="(objectClass=inetOrgPerson)", guard_percent=10)
+    configure(forest, filter="(objectClass=inetOrgPerson)", guard_percent=10)
     run_of(forest, state="applied", added=run["removed"])
     assert forest.registry.people() == people
 
 
 def test_a_dropped_removal_keeps_the_people(forest):
-    forest.configure(filter="(&(objectClass=inetOrgPerson)(!(uid=u1*)))")
+    configure(forest, filter="(&(objectClass=inetOrgPerson)(!(uid=u1*)))")
     people = forest.registry.people()
     lost = run_of(forest, state="held")["removed"]
     forest.registry.sql("SELECT hedgerow.drop_run('globex')")
     run_of(forest, state="unchanged", kept=lost)
     assert forest.registry.people() == people
-    forest.configure(filter="(objectClass=inetOrgPerson)")
+    configure(forest, filter="(objectClass=inetOrgPerson)")
     run_of(forest, state="unchanged", kept=0)
 
 
@@ -131,14 +136,14 @@ def test_what_cannot_be_read_fails_and_keeps_everybody(forest, columns, error):
     good = forest.registry.sql("SELECT filter, base_dn, bind_dn, bind_secret, ca FROM hedgerow.forest")[0]
     names = ("filter", "base_dn", "bind_dn", "bind_secret", "ca")
     try:
-        forest.configure_unchecked(**columns)
+        configure(forest, "b_valid", **columns)
         run = run_of(forest, state="failed")
         assert error in run["error"]
         assert "syncpw" not in run["error"]
         assert forest.registry.people() == people
         wait_log(forest, "sync.failed", error)
     finally:
-        forest.configure(**dict(zip(names, good)))
+        configure(forest, **dict(zip(names, good)))
 
 
 def test_a_wrong_password_is_not_tried_again_at_once(forest):
@@ -163,29 +168,29 @@ def test_a_directory_with_another_ca_is_refused(forest, tmp_path):
         forest.secret("globex.ca", "no certificate\n")
         run_of(forest, state="failed")
         forest.secret("globex.ca", good)
-        forest.configure(urls=[f"ldaps://localhost:{forest.slapd.ldaps}"])  # the certificate says 127.0.0.1
+        configure(forest, urls=[f"ldaps://localhost:{forest.slapd.ldaps}"])  # the certificate says 127.0.0.1
         run_of(forest, state="failed")
     finally:
         forest.secret("globex.ca", good)
-        forest.configure(urls=[forest.url()])
+        configure(forest, urls=[forest.url()])
     run_of(forest, state="unchanged")
 
 
 def test_plain_text_is_never_spoken(forest):
     plain = f"ldap://127.0.0.1:{forest.slapd.ldap}"
     try:
-        forest.configure_unchecked(urls=[plain])
+        configure(forest, "b_valid", urls=[plain])
         assert "without TLS nothing is read" in run_of(forest, state="failed")["error"]
-        forest.configure(urls=[plain], tls="starttls")
+        configure(forest, urls=[plain], tls="starttls")
         run_of(forest, state="unchanged")
     finally:
-        forest.configure(urls=[forest.url()], tls="ldaps")
+        configure(forest, urls=[forest.url()], tls="ldaps")
 
 
 def test_the_next_url_is_tried_when_the_first_is_dead(forest):
-    forest.configure(urls=[f"ldaps://127.0.0.1:{free_port()}", forest.url()])
+    configure(forest, urls=[f"ldaps://127.0.0.1:{free_port()}", forest.url()])
     run_of(forest, state="unchanged")
-    forest.configure(urls=[forest.url()])
+    configure(forest, urls=[forest.url()])
 
 
 def test_a_directory_that_was_away_is_read_again(forest):
