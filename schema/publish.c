@@ -159,7 +159,7 @@ enum hr_status publish_gone(struct publish *publish, struct slice anchor, struct
 }
 
 static const char position_sql[] =
-	"SELECT hedgerow.sync_position($1, $2, $3, $4, $5::bigint, $6::bytea, $7::bigint)";
+	"SELECT hedgerow.sync_at($1, $2, $3, $4, $5::bigint, $6::bytea, $7::bigint)";
 
 static char *hex_of(struct slice bytes)
 {

@@ -97,7 +97,8 @@ operator_forest_slapd() { # SITE FOREST SECRETS
 		--base-dn "ou=People,$base" --filter '(objectClass=imPerson)'
 	operator_at "$1" mapping add "$2" installation imInstallation
 	operator_at "$1" mapping add "$2" alias imAlias
-	operator_at "$1" mapping add "$2" enabled imEnabled
+	operator_at "$1" mapping set "$2" enabled imEnabled
+	operator_at "$1" mapping apply "$2"
 }
 
 operator_forest_samba() { # SITE FOREST SECRETS
@@ -108,6 +109,7 @@ operator_forest_samba() { # SITE FOREST SECRETS
 		--bind-dn "svc-hedgerow@$2.example" --bind-secret "$2.password" --base-dn "$(samba_base "$2")"
 	operator_at "$1" mapping add "$2" installation msDS-cloudExtensionAttribute1
 	operator_at "$1" mapping add "$2" installation --replacement "${installation_of[$2]}" # all others
+	operator_at "$1" mapping apply "$2"
 }
 
 operator_installation() { # SITE NAME FOREST SOFTWARE NATIVE-DOMAIN PORT

@@ -75,6 +75,11 @@ RETURN coalesce(value = lower(value COLLATE "C") AND octet_length(value) <= 1023
 	AND value ~ '^[^@"&''/:<>[:space:][:cntrl:]]+@[^@]+$'
 	AND hedgerow.is_domain(split_part(value, '@', 2)), false);
 
+-- What an address in a table must be at least; publishing has folded and checked it in full.
+CREATE FUNCTION hedgerow.is_stored_address(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value = lower(value COLLATE "C") AND value ~ '^[^@[:space:]]+@[^@[:space:]]+$';
+
 CREATE FUNCTION hedgerow.is_host(value text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(value ~ '^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$', false);
@@ -179,8 +184,13 @@ CREATE TABLE hedgerow.forest (
 	page_size int NOT NULL DEFAULT 1000,
 	sync_interval interval NOT NULL DEFAULT '6 hours', -- from one full comparison to the next
 	poll_interval interval NOT NULL DEFAULT '30 seconds', -- changes are asked for at least so often
-	guard_percent int NOT NULL DEFAULT 10,
-	guard_count int NOT NULL DEFAULT 20,
+	guard_delete_count int NOT NULL DEFAULT 20, -- a run that passes both of a pair is held
+	guard_delete_percent int NOT NULL DEFAULT 10,
+	guard_disable_count int NOT NULL DEFAULT 20,
+	guard_disable_percent int NOT NULL DEFAULT 10,
+	guard_address_count int NOT NULL DEFAULT 20,
+	guard_address_percent int NOT NULL DEFAULT 10,
+	mapping_version int NOT NULL DEFAULT 1,
 	priority int NOT NULL DEFAULT 100,
 	PRIMARY KEY (site, forest)
 );
@@ -197,12 +207,14 @@ CREATE TABLE hedgerow.naming_context (
 CREATE TABLE hedgerow.mapping (
 	site text,
 	forest text,
+	version int, -- forest.mapping_version is in use; one above it is a draft
 	field text,
 	ordinal int,
 	attribute text,
 	pattern text NOT NULL DEFAULT '^(.*)$',
 	replacement text NOT NULL DEFAULT '\1',
-	PRIMARY KEY (site, forest, field, ordinal)
+	fold text NOT NULL DEFAULT 'none',
+	PRIMARY KEY (site, forest, version, field, ordinal)
 );
 
 CREATE TABLE hedgerow.email_domain (
@@ -226,18 +238,20 @@ CREATE TABLE hedgerow.installation (
 	PRIMARY KEY (site, installation)
 );
 
+-- Compared by bytes, so that the order of claims is the same at every site, whatever its locale.
 CREATE TABLE hedgerow.person (
-	site text,
-	forest text,
-	anchor text,
-	address text NOT NULL,
-	native text,
+	site text COLLATE "C",
+	forest text COLLATE "C",
+	anchor text COLLATE "C",
+	address text COLLATE "C" NOT NULL,
+	native text COLLATE "C",
 	installation text,
 	name text,
+	kind text NOT NULL DEFAULT 'user', -- or contact: somebody whose account is elsewhere
 	enabled boolean NOT NULL DEFAULT true,
 	state text NOT NULL DEFAULT 'active',
 	details jsonb NOT NULL DEFAULT '{}', -- texts by the names that is_details knows
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz, -- as the directory says; NULL: it does not
 	changed_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (site, forest, anchor)
 ) WITH (fillfactor = 90);
@@ -245,10 +259,11 @@ CREATE INDEX person_address ON hedgerow.person (address);
 CREATE INDEX person_native ON hedgerow.person (native) WHERE native IS NOT NULL;
 
 CREATE TABLE hedgerow.alias (
-	site text,
-	forest text,
-	anchor text,
-	address text,
+	site text COLLATE "C",
+	forest text COLLATE "C",
+	anchor text COLLATE "C",
+	address text COLLATE "C",
+	until timestamptz, -- a former address of the person; NULL: an alias that the directory has
 	PRIMARY KEY (site, forest, anchor, address)
 );
 CREATE INDEX alias_address ON hedgerow.alias (address);
@@ -326,6 +341,12 @@ END $$;
 CREATE FUNCTION hedgerow.is_forced() RETURNS boolean
 LANGUAGE sql STABLE
 RETURN coalesce(current_setting('hedgerow.force', true) = 'on', false);
+
+CREATE FUNCTION hedgerow.refuse_address(value text, anchor text) RETURNS void
+LANGUAGE sql AS $$
+	SELECT hedgerow.refuse(format('"%s" is not a federation address (person %s)', value, anchor),
+		'an address is local@domain in lower case; correct the entry or the mapping')
+$$;
 
 CREATE FUNCTION hedgerow.check_name(what text, value text) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -600,6 +621,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	url text;
 	used text;
+	guard record;
 BEGIN
 	IF TG_OP = 'DELETE' THEN
 		IF hedgerow.is_forced() OR hedgerow.is_forgetting(OLD.site, TG_RELID) THEN
@@ -654,8 +676,15 @@ BEGIN
 	PERFORM hedgerow.check_range('page_size', NEW.page_size, 1, 100000);
 	PERFORM hedgerow.check_interval('sync_interval', NEW.sync_interval, '1 second', '30 days');
 	PERFORM hedgerow.check_interval('poll_interval', NEW.poll_interval, '1 second', '1 day');
-	PERFORM hedgerow.check_range('guard_percent', NEW.guard_percent, 0, 100);
-	PERFORM hedgerow.check_range('guard_count', NEW.guard_count, 0, 1000000);
+	FOR guard IN SELECT key, value::bigint FROM jsonb_each_text(to_jsonb(NEW)) WHERE starts_with(key, 'guard_') LOOP
+		PERFORM hedgerow.check_range(guard.key, guard.value, 0, CASE WHEN guard.key LIKE '%percent' THEN 100 ELSE 1000000 END);
+	END LOOP;
+	PERFORM hedgerow.check_range('mapping_version', NEW.mapping_version, 1, 1000000);
+	IF TG_OP = 'UPDATE' AND NEW.mapping_version <> OLD.mapping_version AND NOT EXISTS (SELECT FROM hedgerow.mapping m
+		WHERE m.site = NEW.site AND m.forest = NEW.forest AND m.version = NEW.mapping_version) THEN
+		PERFORM hedgerow.refuse(format('forest "%s" has no version %s of its mapping', NEW.forest, NEW.mapping_version),
+			'see: hedgerow mapping list');
+	END IF;
 	PERFORM hedgerow.check_range('priority', NEW.priority, 0, 1000000);
 	IF NOT EXISTS (SELECT FROM hedgerow.site s WHERE s.site = NEW.site) THEN
 		PERFORM hedgerow.refuse(format('site "%s" is not in the registry', NEW.site), 'add it first: hedgerow site init NAME');
@@ -663,20 +692,58 @@ BEGIN
 	RETURN NEW;
 END $$;
 
+-- Whether an owner's function copies rows: a new draft, or the usual mapping of a kind. Such rows are
+-- checked once more when they are edited, and are in the record of changes only then.
+CREATE FUNCTION hedgerow.is_copying(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN coalesce(current_setting('hedgerow.copying', true) = 'on', false)
+	AND EXISTS (SELECT FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+		WHERE c.oid = relation AND r.rolname = current_user);
+
+-- The attributes that a replacement names: ${givenName}.${sn}@example.com
+CREATE FUNCTION hedgerow.template_names(replacement text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT m[1] FROM regexp_matches(replacement, '\$\{([^}]*)\}', 'g') m);
+
+CREATE FUNCTION hedgerow.is_attribute(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(value ~ '^[A-Za-z0-9][A-Za-z0-9.;-]{0,127}$', false);
+
+-- A version that is or was in use stays as it is: only a draft is edited.
+CREATE FUNCTION hedgerow.check_draft(mapping hedgerow.mapping) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	active int := (SELECT f.mapping_version FROM hedgerow.forest f
+		WHERE f.site = mapping.site AND f.forest = mapping.forest);
+BEGIN
+	IF mapping.version <= active AND NOT hedgerow.is_copying('hedgerow.mapping') THEN
+		PERFORM hedgerow.refuse(format('version %s of the mapping of forest "%s" is or was in use, and stays as it is',
+				mapping.version, mapping.forest),
+			format('edit the draft (hedgerow mapping set %s FIELD), then: hedgerow mapping apply %1$s', mapping.forest));
+	END IF;
+END $$;
+
 CREATE FUNCTION hedgerow.valid_mapping() RETURNS trigger
 LANGUAGE plpgsql AS $$
+DECLARE
+	name text;
 BEGIN
+	IF TG_OP <> 'INSERT' AND NOT hedgerow.is_forgetting(OLD.site, TG_RELID) THEN
+		PERFORM hedgerow.check_draft(OLD);
+	END IF;
 	IF TG_OP = 'DELETE' THEN
 		RETURN OLD;
 	END IF;
-	PERFORM hedgerow.check_word('the field of a mapping', NEW.field,
-		ARRAY['address', 'alias', 'native', 'installation', 'name', 'enabled']);
+	PERFORM hedgerow.check_draft(NEW);
+	PERFORM hedgerow.check_word('the field of a mapping', NEW.field, ARRAY['address', 'alias', 'native', 'installation', 'name',
+		'enabled', 'kind', 'created', 'skip', 'given_name', 'family_name', 'organization', 'department', 'title', 'telephone']);
 	PERFORM hedgerow.check_range('the ordinal of a mapping', NEW.ordinal, 1, 1000);
+	PERFORM hedgerow.check_word('fold', NEW.fold, ARRAY['none', 'lower', 'upper']);
 	IF NOT EXISTS (SELECT FROM hedgerow.forest f WHERE f.site = NEW.site AND f.forest = NEW.forest) THEN
 		PERFORM hedgerow.refuse(format('forest "%s" is not one of this site', NEW.forest), 'add it first: hedgerow forest add',
 			hedgerow.known('forests', ARRAY(SELECT f.forest FROM hedgerow.forest f WHERE f.site = NEW.site ORDER BY 1)));
 	END IF;
-	IF NEW.attribute IS NOT NULL AND NEW.attribute !~ '^[A-Za-z0-9][A-Za-z0-9.;-]*$' THEN
+	IF NEW.attribute IS NOT NULL AND NOT hedgerow.is_attribute(NEW.attribute) THEN
 		PERFORM hedgerow.refuse(format('"%s" is not the name of an LDAP attribute', NEW.attribute), 'write it like mail or proxyAddresses');
 	END IF;
 	IF NOT hedgerow.is_regex(NEW.pattern) THEN
@@ -684,8 +751,16 @@ BEGIN
 			'PostgreSQL''s regular expressions are meant, for instance ^smtp:(.*)$');
 	END IF;
 	IF NEW.replacement IS NULL OR (NEW.attribute IS NULL AND NEW.replacement ~ '\\[1-9]') THEN
-		PERFORM hedgerow.refuse('a mapping without an attribute is a constant', 'give the value itself as the replacement');
+		PERFORM hedgerow.refuse('a mapping without an attribute has nothing that \1 could stand for',
+			'give the value itself, or a template like ${givenName}.${sn}@example.com');
 	END IF;
+	FOREACH name IN ARRAY hedgerow.template_names(NEW.replacement) LOOP
+		IF name = 'installation.domain' AND NEW.field <> 'native' THEN
+			PERFORM hedgerow.refuse('${installation.domain} is for the field native only', 'write the domain itself');
+		ELSIF name <> 'installation.domain' AND NOT hedgerow.is_attribute(name) THEN
+			PERFORM hedgerow.refuse(format('"${%s}" does not name an LDAP attribute', name), 'write it like ${givenName}');
+		END IF;
+	END LOOP;
 	RETURN NEW;
 END $$;
 
@@ -810,36 +885,40 @@ BEGIN
 	RETURN NEW;
 END $$;
 
--- Set-wise: the publish function brings hundred thousands. It has mapped and prepared them.
-CREATE FUNCTION hedgerow.valid_people() RETURNS trigger
+-- Of the tables that are written by hundred thousands: once a statement, over all its rows. Publishing has
+-- mapped and folded them; this is against hands.
+CREATE FUNCTION hedgerow.valid_person() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
 	bad record;
 BEGIN
-	SELECT c.anchor, c.address INTO bad FROM changed c
-		WHERE c.address <> lower(c.address COLLATE "C") OR c.address !~ '^[^@[:space:]]+@[^@[:space:]]+$' LIMIT 1;
-	IF FOUND THEN
-		PERFORM hedgerow.refuse(format('"%s" is not a federation address (person %s)', bad.address, bad.anchor),
-			'an address is local@domain in lower case; correct the entry or the mapping');
+	SELECT c.* INTO bad FROM changed c WHERE NOT hedgerow.is_stored_address(c.address)
+		OR c.state NOT IN ('active', 'deleted') OR c.kind NOT IN ('user', 'contact') OR c.native <> lower(c.native)
+		OR c.details <> '{}' AND NOT hedgerow.is_details(c.details) LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	ELSIF NOT hedgerow.is_stored_address(bad.address) THEN
+		PERFORM hedgerow.refuse_address(bad.address, bad.anchor);
+	ELSIF bad.state NOT IN ('active', 'deleted') THEN
+		PERFORM hedgerow.refuse(format('the state of a person cannot be "%s" (person %s)', bad.state, bad.anchor), 'it is one of: active, deleted');
+	ELSIF bad.kind NOT IN ('user', 'contact') THEN
+		PERFORM hedgerow.refuse(format('the kind of a person cannot be "%s" (person %s)', bad.kind, bad.anchor), 'it is one of: user, contact');
+	ELSIF NOT hedgerow.is_details(bad.details) THEN
+		PERFORM hedgerow.refuse(format('the details of person %s cannot be %s', bad.anchor, left(bad.details::text, 200)),
+			'they are texts under given_name, family_name, organization, department, title, telephone');
 	END IF;
+	PERFORM hedgerow.refuse(format('native address "%s" is not in lower case (person %s)', bad.native, bad.anchor), 'correct the entry or the mapping');
 	RETURN NULL;
 END $$;
 
-CREATE FUNCTION hedgerow.valid_states() RETURNS trigger
+CREATE FUNCTION hedgerow.valid_alias() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
 	bad record;
 BEGIN
-	SELECT c.anchor, c.state, c.native, c.details INTO bad FROM changed c
-		WHERE c.state NOT IN ('active', 'deleted') OR c.native <> lower(c.native COLLATE "C")
-			OR c.details <> '{}' AND NOT hedgerow.is_details(c.details) LIMIT 1;
-	IF FOUND AND bad.state NOT IN ('active', 'deleted') THEN
-		PERFORM hedgerow.refuse(format('the state of a person cannot be "%s" (person %s)', bad.state, bad.anchor), 'it is one of: active, deleted');
-	ELSIF FOUND AND NOT hedgerow.is_details(bad.details) THEN
-		PERFORM hedgerow.refuse(format('the details of person %s cannot be %s', bad.anchor, left(bad.details::text, 200)),
-			'they are texts under given_name, family_name, organization, department, title, telephone');
-	ELSIF FOUND THEN
-		PERFORM hedgerow.refuse(format('native address "%s" is not in lower case (person %s)', bad.native, bad.anchor), 'correct the entry or the mapping');
+	SELECT c.* INTO bad FROM changed c WHERE NOT hedgerow.is_stored_address(c.address) LIMIT 1;
+	IF FOUND THEN
+		PERFORM hedgerow.refuse_address(bad.address, bad.anchor);
 	END IF;
 	RETURN NULL;
 END $$;
@@ -904,8 +983,9 @@ BEGIN
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.own_row()', t);
 		EXECUTE format('CREATE TRIGGER b_valid BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.%I()', t, 'valid_' || t);
-		EXECUTE format('CREATE TRIGGER c_audit AFTER INSERT OR UPDATE OR DELETE ON hedgerow.%I
-			FOR EACH ROW EXECUTE FUNCTION hedgerow.audit()', t);
+		EXECUTE format('CREATE TRIGGER c_audit AFTER INSERT OR UPDATE OR DELETE ON hedgerow.%I FOR EACH ROW %s
+			EXECUTE FUNCTION hedgerow.audit()', t,
+			CASE t WHEN 'mapping' THEN $w$WHEN (NOT hedgerow.is_copying('hedgerow.mapping'))$w$ ELSE '' END);
 		EXECUTE format('CREATE TRIGGER d_notify AFTER INSERT OR UPDATE OR DELETE ON hedgerow.%I
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.notify_config()', t);
 		EXECUTE format('ALTER TABLE hedgerow.%I ENABLE ALWAYS TRIGGER d_notify', t);
@@ -917,7 +997,7 @@ BEGIN
 				CASE op WHEN 'DELETE' THEN 'OLD' ELSE 'NEW' END);
 			IF op <> 'DELETE' THEN
 				EXECUTE format('CREATE TRIGGER b_valid_%s AFTER %s ON hedgerow.%I REFERENCING NEW TABLE AS changed
-					FOR EACH STATEMENT EXECUTE FUNCTION hedgerow.valid_people()', lower(op), op, t);
+					FOR EACH STATEMENT EXECUTE FUNCTION hedgerow.%I()', lower(op), op, t, 'valid_' || t);
 			END IF;
 		END LOOP;
 		-- An UPDATE may not take a row from another site either: its old version counts too.
@@ -928,10 +1008,6 @@ BEGIN
 		EXECUTE format('CREATE TRIGGER d_notify_replicated AFTER INSERT OR UPDATE OR DELETE ON hedgerow.%I
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.notify_person()', t);
 		EXECUTE format('ALTER TABLE hedgerow.%I ENABLE REPLICA TRIGGER d_notify_replicated', t);
-	END LOOP;
-	FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE'] LOOP
-		EXECUTE format('CREATE TRIGGER b_valid_state_%s AFTER %s ON hedgerow.person REFERENCING NEW TABLE AS changed
-			FOR EACH STATEMENT EXECUTE FUNCTION hedgerow.valid_states()', lower(op), op);
 	END LOOP;
 END $$;
 

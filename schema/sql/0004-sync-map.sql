@@ -1,188 +1,328 @@
 -- SPDX-License-Identifier: Apache-2.0
--- From the attributes of an entry to the fields of a person: mapping is data.
+-- From the attributes of an entry to the fields of a person: mapping is data. It becomes SQL once a
+-- mapping, in a trigger function of the session, and maps each COPY as it comes.
 
 SET LOCAL search_path = hedgerow, pg_catalog, pg_temp;
 
--- The text of an SQL expression over one staging row: the first value of `col` that matches, mapped.
-CREATE FUNCTION sync_expression(col text, pattern text, replacement text) RETURNS text IMMUTABLE
-RETURN CASE
-	WHEN col IS NULL THEN quote_literal(replacement)
-	WHEN pattern = '^(.*)$' AND replacement = '\1' THEN col || '[1]'
-	WHEN pattern = '^(.*)$' AND replacement !~ '\\[^1]' THEN
-		format($$replace(%L, '\1', %s[1])$$, replacement, col)
-	ELSE format($$CASE WHEN %1$s[1] ~ %2$L THEN nullif(regexp_replace(%1$s[1], %2$L, %3$L), '')
-		WHEN cardinality(%1$s) > 1 THEN (SELECT nullif(regexp_replace(v, %2$L, %3$L), '')
-			FROM unnest(%1$s) WITH ORDINALITY AS u (v, n) WHERE v ~ %2$L ORDER BY n LIMIT 1) END$$,
-		col, pattern, replacement)
-END;
+-- The usual mapping of a kind of forest -------------------------------------------------------------
 
--- As sync_expression, but an array of all the values that match.
-CREATE FUNCTION sync_expression_all(col text, pattern text, replacement text) RETURNS text IMMUTABLE
-RETURN CASE
-	WHEN col IS NULL THEN format('ARRAY[%L]', replacement)
-	WHEN pattern = '^(.*)$' AND replacement = '\1' THEN col
-	ELSE format('CASE WHEN %1$s IS NOT NULL THEN ARRAY(SELECT regexp_replace(v, %2$L, %3$L)
-		FROM unnest(%1$s) AS u (v) WHERE v ~ %2$L) END',
-		col, pattern, replacement)
-END;
-CREATE FUNCTION default_mapping(forest_site text, forest_name text, forest_kind text) RETURNS void
-LANGUAGE sql
+CREATE FUNCTION usual_mapping(forest_kind text)
+	RETURNS TABLE (field text, ordinal int, attribute text, pattern text, replacement text, fold text)
+LANGUAGE sql IMMUTABLE
 AS $$
-	INSERT INTO hedgerow.mapping (site, forest, field, ordinal, attribute, pattern, replacement)
-	SELECT forest_site, forest_name, m.field, m.ordinal, m.attribute, m.pattern, m.replacement
+	SELECT m.field, row_number() OVER (PARTITION BY m.field ORDER BY m.place)::int, m.attribute,
+		coalesce(m.pattern, '^(.*)$'), coalesce(m.replacement, '\1'), 'none'
 	FROM (VALUES
-		('openldap', 'address', 1, 'mail', '^(.*)$', '\1'),
-		('openldap', 'native', 1, 'uid', '^(.*)$', '\1@${installation.domain}'),
-		('openldap', 'name', 1, 'displayName', '^(.*)$', '\1'),
-		('openldap', 'name', 2, 'cn', '^(.*)$', '\1'),
-		('activedirectory', 'address', 1, 'mail', '^(.*)$', '\1'),
-		('activedirectory', 'address', 2, 'proxyAddresses', '^SMTP:(.*)$', '\1'),
-		('activedirectory', 'alias', 1, 'proxyAddresses', '(?i)^smtp:(.*)$', '\1'),
-		('activedirectory', 'native', 1, 'sAMAccountName', '^(.*)$', '\1@${installation.domain}'),
-		('activedirectory', 'name', 1, 'displayName', '^(.*)$', '\1'),
-		('activedirectory', 'name', 2, 'cn', '^(.*)$', '\1'),
-		('activedirectory', 'enabled', 1, 'userAccountControl', '^(.*)$', '\1')
-	) AS m (kind, field, ordinal, attribute, pattern, replacement)
-	WHERE m.kind = CASE forest_kind WHEN 'ldif' THEN 'openldap' ELSE forest_kind END
-	ON CONFLICT DO NOTHING;
+		(1, '{openldap,activedirectory,ldif}', 'address', 'mail', NULL, NULL),
+		(2, '{activedirectory,ldif}', 'address', 'proxyAddresses', '^SMTP:(.*)$', NULL),
+		(3, '{activedirectory,ldif}', 'alias', 'proxyAddresses', '(?i)^(?:smtp|sip):(.*)$', NULL),
+		(4, '{activedirectory,ldif}', 'alias', 'userPrincipalName', NULL, NULL),
+		(5, '{activedirectory,ldif}', 'alias', 'msRTCSIP-PrimaryUserAddress', '(?i)^sip:(.*)$', NULL),
+		(6, '{activedirectory,ldif}', 'alias', 'msExchIMAddress', NULL, NULL),
+		(7, '{openldap,ldif}', 'native', 'uid', NULL, '\1@${installation.domain}'),
+		(8, '{activedirectory,ldif}', 'native', 'sAMAccountName', NULL, '\1@${installation.domain}'),
+		(9, '{openldap,activedirectory,ldif}', 'name', 'displayName', NULL, NULL),
+		(10, '{openldap,activedirectory,ldif}', 'name', 'cn', NULL, NULL),
+		(11, '{activedirectory,ldif}', 'enabled', 'userAccountControl', NULL, NULL),
+		(12, '{openldap,ldif}', 'enabled', 'pwdAccountLockedTime', '^000001010000Z$', 'false'), -- for ever
+		(13, '{activedirectory,ldif}', 'kind', 'objectClass', '^contact$', 'contact'),
+		(14, '{activedirectory,ldif}', 'created', 'whenCreated', NULL, NULL),
+		(15, '{openldap,ldif}', 'created', 'createTimestamp', NULL, NULL),
+		(16, '{openldap,activedirectory,ldif}', 'given_name', 'givenName', NULL, NULL),
+		(17, '{openldap,activedirectory,ldif}', 'family_name', 'sn', NULL, NULL),
+		(18, '{activedirectory,ldif}', 'organization', 'company', NULL, NULL),
+		(19, '{openldap,ldif}', 'organization', 'o', NULL, NULL),
+		(20, '{activedirectory,ldif}', 'department', 'department', NULL, NULL),
+		(21, '{openldap,ldif}', 'department', 'ou', NULL, NULL),
+		(22, '{openldap,activedirectory,ldif}', 'title', 'title', NULL, NULL),
+		(23, '{openldap,activedirectory,ldif}', 'telephone', 'telephoneNumber', NULL, NULL)
+	) AS m (place, kinds, field, attribute, pattern, replacement)
+	WHERE forest_kind = ANY (m.kinds::text[])
 $$;
 
 CREATE FUNCTION forest_gets_mapping() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 BEGIN
-	PERFORM default_mapping(NEW.site, NEW.forest, NEW.kind);
+	PERFORM set_config('hedgerow.copying', 'on', true);
+	INSERT INTO mapping (site, forest, version, field, ordinal, attribute, pattern, replacement, fold)
+	SELECT NEW.site, NEW.forest, NEW.mapping_version, u.* FROM usual_mapping(NEW.kind) u;
+	PERFORM set_config('hedgerow.copying', '', true);
 	RETURN NULL;
 END $$;
 CREATE TRIGGER e_forest_gets_mapping AFTER INSERT ON forest
 	FOR EACH ROW EXECUTE FUNCTION forest_gets_mapping();
 
--- Changed access to a forest is tried at once.
--- Staging to sync_target: one row an entry that is meant as a person; `problem` says why it cannot
--- be published.
-CREATE FUNCTION sync_map(f forest) RETURNS void
+-- Expressions ---------------------------------------------------------------------------------------
+
+-- The attributes that a version of a mapping reads, in the order of the columns of staging.
+CREATE FUNCTION sync_attributes(f forest, map_version int) RETURNS text[]
+LANGUAGE sql STABLE
+AS $$
+	SELECT coalesce(array_agg(a.name ORDER BY lower(a.name)), '{}') FROM (
+		SELECT DISTINCT ON (lower(n.name)) n.name
+		FROM mapping m CROSS JOIN LATERAL (SELECT m.attribute UNION SELECT unnest(template_names(m.replacement))) n (name)
+		WHERE m.site = f.site AND m.forest = f.forest AND m.version = map_version AND n.name <> 'installation.domain'
+		ORDER BY lower(n.name), n.name) a
+$$;
+
+-- The column of staging for an attribute.
+CREATE FUNCTION sync_column(attributes text[], name text) RETURNS text IMMUTABLE
+RETURN (SELECT 'a' || u.n FROM unnest(attributes) WITH ORDINALITY u (attribute, n) WHERE lower(u.attribute) = lower(name));
+
+-- The SQL of a replacement: texts, ${attribute}, and \1 where `value` stands for it. With `value` NULL
+-- backslashes are left to regexp_replace, and those in attributes escaped from it. What names an
+-- attribute that an entry does not have gives NULL.
+CREATE FUNCTION sync_template(attributes text[], replacement text, value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+	parts text[] := '{}';
+	rest text := replacement;
+	part text[];
+	reference text;
+BEGIN
+	LOOP
+		part := regexp_match(rest, CASE WHEN value IS NULL THEN '^(.*?)\$\{([^}]*)\}(.*)$' ELSE '^(.*?)(?:\$\{([^}]*)\}|\\1)(.*)$' END);
+		IF coalesce(part[1], rest) <> '' THEN
+			parts := parts || quote_literal(coalesce(part[1], rest));
+		END IF;
+		EXIT WHEN part IS NULL;
+		reference := CASE WHEN part[2] IS NULL THEN value WHEN part[2] = 'installation.domain' THEN 'p.native_domain'
+			ELSE sync_column(attributes, part[2]) || '[1]' END;
+		parts := parts || CASE WHEN value IS NULL AND part[2] <> 'installation.domain'
+			THEN format($f$replace(%s, '\', '\\')$f$, reference) ELSE reference END;
+		rest := part[3];
+	END LOOP;
+	RETURN CASE WHEN parts = '{}' THEN quote_literal('') ELSE array_to_string(parts, ' || ') END;
+END $$;
+
+-- The SQL of one mapped value `value` of the attribute of a mapping.
+CREATE FUNCTION sync_mapped(attributes text[], m mapping, value text) RETURNS text IMMUTABLE
+RETURN format(CASE m.fold WHEN 'lower' THEN 'lower(%s COLLATE "und-x-icu")' WHEN 'upper' THEN 'upper(%s COLLATE "und-x-icu")' ELSE '%s' END,
+	CASE WHEN m.pattern = '^(.*)$' AND m.replacement !~ '\\[^1]|\\$' THEN sync_template(attributes, m.replacement, value)
+	ELSE format('nullif(regexp_replace(%s, %L, %s), %L)', value, m.pattern, sync_template(attributes, m.replacement, NULL), '') END);
+
+-- The SQL of a mapping over one row of staging: the first value that matches, mapped.
+CREATE FUNCTION sync_expression(attributes text[], m mapping) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+	col text := sync_column(attributes, m.attribute);
+BEGIN
+	IF col IS NULL THEN
+		m.pattern := '^(.*)$';
+		RETURN sync_mapped(attributes, m, quote_literal(''));
+	ELSIF m.pattern = '^(.*)$' THEN
+		RETURN sync_mapped(attributes, m, col || '[1]');
+	END IF;
+	RETURN format($f$CASE WHEN %1$s[1] ~ %2$L THEN %3$s
+		WHEN cardinality(%1$s) > 1 THEN (SELECT %4$s FROM unnest(%1$s) WITH ORDINALITY AS u (v, n) WHERE v ~ %2$L ORDER BY n LIMIT 1) END$f$,
+		col, m.pattern, sync_mapped(attributes, m, col || '[1]'), sync_mapped(attributes, m, 'v'));
+END $$;
+
+-- As sync_expression, but an array of all the values that match.
+CREATE FUNCTION sync_expression_all(attributes text[], m mapping) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+	col text := sync_column(attributes, m.attribute);
+BEGIN
+	IF col IS NULL THEN
+		RETURN format('ARRAY[%s]', sync_expression(attributes, m));
+	ELSIF m.pattern = '^(.*)$' AND m.replacement = '\1' AND m.fold = 'none' THEN
+		RETURN col;
+	END IF;
+	RETURN format('CASE WHEN %1$s IS NOT NULL THEN ARRAY(SELECT %2$s FROM unnest(%1$s) AS u (v) WHERE v ~ %3$L) END',
+		col, sync_mapped(attributes, m, 'v'), m.pattern);
+END $$;
+
+-- The SQL of a field; NULL: nothing maps to it.
+CREATE FUNCTION sync_field(f forest, map_version int, field text) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+	SELECT CASE WHEN $3 = 'alias' THEN string_agg(sync_expression_all(a.names, m), ' || ' ORDER BY m.ordinal)
+		ELSE 'coalesce(' || string_agg(sync_expression(a.names, m), ', ' ORDER BY m.ordinal) || ')' END
+	FROM mapping m CROSS JOIN (SELECT sync_attributes(f, map_version) AS names) a
+	WHERE m.site = f.site AND m.forest = f.forest AND m.version = map_version AND m.field = $3
+$$;
+
+-- The SQL that maps what is in sync_staging into sync_target. OFFSET 0 keeps each step a step, so that no
+-- expression is evaluated twice.
+CREATE FUNCTION sync_map_sql(f forest, map_version int) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $body$
+DECLARE
+	fields text;
+	details text;
+BEGIN
+	SELECT string_agg(format('%s AS %I', coalesce(sync_field(f, map_version, n.field),
+			CASE n.field WHEN 'alias' THEN 'NULL::text[]' ELSE 'NULL::text' END), n.field), ', ')
+	INTO fields FROM unnest('{address,alias,native,name,enabled,kind,created,skip}'::text[]) n (field);
+	SELECT string_agg(format('%L, sync_line(%s)', n.field, sync_field(f, map_version, n.field)), ', ')
+	INTO details FROM unnest('{given_name,family_name,organization,department,title,telephone}'::text[]) n (field)
+	WHERE sync_field(f, map_version, n.field) IS NOT NULL;
+
+	-- 1 fields, 2 installation, 3 forest, 4 site, 5 details
+	RETURN format($sql$
+	INSERT INTO sync_target AS o
+	WITH place AS MATERIALIZED (
+		SELECT DISTINCT ON (installation) installation, native_domain FROM installation
+		WHERE forest = %3$L ORDER BY installation, site = %4$L DESC, site),
+	sole AS MATERIALIZED (
+		SELECT min(installation) AS installation FROM installation WHERE site = %4$L AND forest = %3$L HAVING count(*) = 1),
+	raw AS (
+		SELECT s.anchor, s.gone, s.refused, s.ctid AS given, w.installation AS wanted, p.installation, p.native_domain,
+			%1$s, %5$s AS details
+		FROM sync_staging s
+		CROSS JOIN LATERAL (SELECT coalesce(%2$s, (SELECT installation FROM sole)) AS installation OFFSET 0) w
+		LEFT JOIN place p ON p.installation = w.installation
+		OFFSET 0),
+	low AS (
+		SELECT r.*, lower(r.address COLLATE "C") AS address_low, lower(r.native COLLATE "C") AS native_low,
+			coalesce(r.kind, 'user') AS is_kind, sync_enabled(r.enabled) AS is_enabled, sync_time(r.created) AS created_at
+		FROM (SELECT * FROM raw OFFSET 0) r OFFSET 0),
+	plain AS (
+		SELECT *, sync_is_plain(address_low) AS address_plain, sync_is_plain(native_low) AS native_plain FROM low OFFSET 0),
+	folded AS (
+		SELECT p.*, NOT gone AND skip IS NULL AND address IS NOT NULL AS is_person,
+			installation IS NOT NULL AND (native IS NOT NULL OR is_kind = 'user') AS is_placed,
+			CASE WHEN address_plain THEN address_low ELSE fold_address(address) END AS address_folded,
+			CASE WHEN native_plain THEN native_low ELSE fold_address(native) END AS native_folded
+		FROM plain p OFFSET 0),
+	judged AS (
+		SELECT f.*, CASE
+			WHEN NOT is_person THEN NULL
+			WHEN NOT (address_plain OR sync_is_address(address_folded)) THEN
+				format('address: %%s is not an address local@domain', left(address, 100))
+			WHEN is_kind NOT IN ('user', 'contact') THEN
+				format('kind: %%s is neither user nor contact', left(is_kind, 100))
+			WHEN wanted IS NOT NULL AND installation IS NULL THEN
+				format('installation: %%s is not an installation of this forest', left(wanted, 100))
+			WHEN is_placed AND native IS NULL THEN
+				format('native: installation %%s is given, but no native address', installation)
+			WHEN is_placed AND NOT (native_plain OR sync_is_address(native_folded)) THEN
+				format('native: %%s is not an address local@domain', left(native, 100))
+			WHEN is_placed AND split_part(native_folded, '@', 2) <> native_domain THEN
+				format('native: %%s is not in %%s, the domain of installation %%s', left(native, 100), native_domain, installation)
+			END AS problem
+		FROM folded f OFFSET 0)
+	SELECT DISTINCT ON (anchor) anchor, gone, is_person AND problem IS NULL, address_folded,
+		CASE WHEN is_placed THEN native_folded END, CASE WHEN is_placed THEN installation END, sync_line(name), is_kind,
+		coalesce(is_enabled, false), coalesce(details, '{}'), created_at, a.good, problem,
+		refused || CASE WHEN is_person AND (problem IS NOT NULL OR is_enabled IS NULL OR created_at IS NULL AND created IS NOT NULL
+				OR a.bad IS NOT NULL) THEN
+			array_remove(ARRAY[problem,
+				CASE WHEN is_enabled IS NULL THEN format('enabled: %%s is neither yes nor no: not enabled', left(enabled, 100)) END,
+				CASE WHEN created_at IS NULL AND created IS NOT NULL THEN
+					format('created: %%s is not a time like 20240131120000Z', left(created, 100)) END], NULL) || a.bad END
+	FROM judged j
+	LEFT JOIN LATERAL (
+		SELECT array_agg(DISTINCT v.folded ORDER BY v.folded) FILTER (WHERE v.valid) AS good,
+			array_agg(DISTINCT format('alias: %%s is not an address local@domain', left(v.folded, 100))) FILTER (WHERE NOT v.valid) AS bad
+		FROM (SELECT w.folded, sync_is_plain(w.folded) OR sync_is_address(w.folded) AS valid
+			FROM (SELECT fold_address(u.v) AS folded FROM unnest(j.alias) u (v) WHERE u.v <> '' OFFSET 0) w
+			WHERE w.folded <> j.address_folded OFFSET 0) v) a
+		ON j.alias IS NOT NULL AND is_person AND problem IS NULL
+	ORDER BY anchor, given DESC
+	ON CONFLICT (anchor) DO UPDATE SET (gone, valid, address, native, installation, name, kind, enabled, details, created_at,
+		aliases, problem, refusals) = ROW (excluded.gone, excluded.valid, excluded.address, excluded.native, excluded.installation,
+		excluded.name, excluded.kind, excluded.enabled, excluded.details, excluded.created_at, excluded.aliases, excluded.problem, excluded.refusals)
+	$sql$, fields, coalesce(sync_field(f, map_version, 'installation'), 'NULL::text'), f.forest, f.site,
+		CASE WHEN details IS NULL THEN 'NULL::jsonb' ELSE format('jsonb_strip_nulls(jsonb_build_object(%s))', details) END);
+END $body$;
+
+-- The session's tables for a mapping ----------------------------------------------------------------
+
+CREATE FUNCTION sync_drop_temporary() RETURNS void
+LANGUAGE plpgsql
+SET client_min_messages = warning
+AS $$
+BEGIN
+	DROP TABLE IF EXISTS pg_temp.sync_staging, pg_temp.sync_target, pg_temp.sync_change, pg_temp.sync_refusal,
+		pg_temp.sync_position, pg_temp.sync_now;
+	DROP FUNCTION IF EXISTS pg_temp.sync_take();
+END $$;
+
+-- Makes the temporary tables, or empties those that an earlier run by the same mapping has left: a session
+-- that follows changes makes none for each.
+--   sync_staging  entries as the daemon gives them; never more than one COPY
+--   sync_target   what they are to be: one row an anchor; `valid`: a person that can be published
+--   sync_change   what differs from the registry
+--   sync_refusal  what is refused
+--   sync_position the cursors to store
+--   sync_now      the run
+CREATE FUNCTION sync_prepare(f forest, map_version int) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-	only_installation text;
-	expressions text;
+	attributes text[] := sync_attributes(f, map_version);
+	statement text := sync_map_sql(f, map_version);
+	fingerprint text := md5(attributes::text || statement);
 BEGIN
-	IF NOT EXISTS (SELECT FROM sync_mapping m WHERE m.field = 'address') THEN
+	IF sync_field(f, map_version, 'address') IS NULL THEN
 		PERFORM refuse(format('forest "%s" has no mapping for the field address', f.forest),
-			'say which attribute holds the e-mail address: hedgerow.add_mapping');
+			'say which attribute holds the e-mail address: hedgerow mapping add');
 	END IF;
-	SELECT min(i.installation) INTO only_installation FROM installation i
-	WHERE i.site = f.site AND i.forest = f.forest HAVING count(*) = 1;
-
-	SELECT string_agg(format('%s AS %I', coalesce(e.sql, 'NULL::text' || e.suffix), e.field), ', ')
-	INTO expressions
-	FROM (
-		SELECT n.field, CASE n.field WHEN 'alias' THEN '[]' ELSE '' END AS suffix,
-			CASE n.field WHEN 'alias' THEN
-				string_agg(sync_expression_all(m.col, m.pattern, m.replacement), ' || ' ORDER BY m.ordinal)
-			ELSE
-				'coalesce(' || string_agg(sync_expression(m.col, m.pattern, m.replacement), ', ' ORDER BY m.ordinal) || ')'
-			END AS sql
-		FROM unnest('{address,native,installation,name,enabled,alias}'::text[]) AS n (field)
-		LEFT JOIN sync_mapping m ON m.field = n.field
-		GROUP BY n.field
-	) e;
-
-	-- OFFSET 0 keeps each step a step, so that no expression is evaluated twice.
+	IF current_setting('hedgerow.sync_prepared', true) = fingerprint THEN
+		PERFORM sync_clear();
+		RETURN;
+	END IF;
+	PERFORM sync_drop_temporary();
+	EXECUTE format('CREATE TEMP TABLE sync_staging (anchor text COLLATE "C", dn text, gone boolean, refused text[]%s) ON COMMIT DELETE ROWS',
+		(SELECT string_agg(format(', a%s text[] COLLATE "C"', n), '' ORDER BY n) FROM generate_series(1, cardinality(attributes)) n));
+	CREATE TEMP TABLE sync_target (anchor text COLLATE "C" PRIMARY KEY, gone boolean, valid boolean, address text COLLATE "C",
+		native text COLLATE "C", installation text, name text, kind text, enabled boolean, details jsonb,
+		created_at timestamptz, aliases text[], problem text, refusals text[]);
+	CREATE TEMP TABLE sync_change (anchor text COLLATE "C", action text, known boolean, was_active boolean, removed boolean,
+		disabled boolean, readdressed boolean);
+	CREATE TEMP TABLE sync_refusal (anchor text COLLATE "C", field text, reason text);
+	CREATE TEMP TABLE sync_position (LIKE sync_cursor INCLUDING DEFAULTS);
+	CREATE TEMP TABLE sync_now (LIKE sync_run);
 	EXECUTE format($sql$
-	CREATE TEMP TABLE sync_target ON COMMIT DROP AS
-	WITH place AS (
-		SELECT DISTINCT ON (installation) installation, native_domain FROM installation
-		WHERE forest = %2$L ORDER BY installation, site = %3$L DESC, site),
-	raw AS (SELECT anchor, %1$s FROM sync_staging WHERE gone IS NOT TRUE OFFSET 0),
-	placed AS (
-		SELECT r.anchor, r.address, r.name, r.alias, r.enabled, coalesce(r.installation, %4$L) AS wanted,
-			p.installation, p.native_domain, lower(r.address COLLATE "C") AS address_low,
-			replace(r.native, '${installation.domain}', p.native_domain) AS native,
-			lower(replace(r.native, '${installation.domain}', p.native_domain) COLLATE "C") AS native_low
-		FROM raw r LEFT JOIN place p ON p.installation = coalesce(r.installation, %4$L)
-		WHERE r.address IS NOT NULL OFFSET 0),
-	checked AS (
-		SELECT *, sync_is_plain(address_low) AS address_plain, sync_is_plain(native_low) AS native_plain,
-			sync_enabled(enabled) AS is_enabled
-		FROM placed OFFSET 0),
-	folded AS (
-		SELECT anchor, wanted, installation, native_domain, name, alias, enabled, is_enabled,
-			address_plain, native_plain,
-			CASE WHEN address_plain THEN address_low ELSE fold_address(address) END AS address,
-			CASE WHEN native_plain THEN native_low ELSE fold_address(native) END AS native
-		FROM checked OFFSET 0)
-	SELECT anchor, address, CASE WHEN installation IS NOT NULL THEN native END AS native,
-		installation, regexp_replace(name, '[[:cntrl:]]+', ' ', 'g') AS name,
-		coalesce(is_enabled, false) AS enabled, CASE WHEN is_enabled IS NULL THEN enabled END AS enabled_unknown,
-		alias, NULL::text[] AS aliases,
-		CASE WHEN NOT (address_plain OR sync_is_address(address)) THEN
-			format('address: %%s is not an address local@domain', left(address, 100))
-		WHEN wanted IS NOT NULL AND installation IS NULL THEN
-			format('installation: %%s is not an installation of this forest', left(wanted, 100))
-		WHEN installation IS NOT NULL AND native IS NULL THEN
-			format('native: installation %%s is given, but no native address', installation)
-		WHEN installation IS NOT NULL AND NOT (native_plain OR sync_is_address(native)) THEN
-			format('native: %%s is not an address local@domain', left(native, 100))
-		WHEN installation IS NOT NULL AND split_part(native, '@', 2) <> native_domain THEN
-			format('native: %%s is not in %%s, the domain of installation %%s', left(native, 100), native_domain, installation)
-		END AS problem
-	FROM folded
-	$sql$, expressions, f.forest, f.site, only_installation);
-	PERFORM sync_map_unique(f, 'address');
-	PERFORM sync_map_unique(f, 'native');
-	PERFORM sync_map_aliases(f);
+		CREATE FUNCTION pg_temp.sync_take() RETURNS trigger LANGUAGE plpgsql
+		SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off
+		AS $take$
+		BEGIN
+			%s;
+			PERFORM sync_taken();
+			RETURN NULL;
+		END $take$ $sql$, statement);
+	CREATE TRIGGER sync_take AFTER INSERT ON sync_staging FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.sync_take();
+	PERFORM set_config('hedgerow.sync_prepared', fingerprint, false);
 END $$;
 
--- Of several entries with the same address (or native address) the person who exists for longest
--- keeps it, then the one with the lowest anchor, so that the order of import does not matter.
-CREATE FUNCTION sync_map_unique(f forest, field text) RETURNS void
+-- Empties them. TRUNCATE writes to the catalogue, which a handful of rows is not worth.
+CREATE FUNCTION sync_clear() RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-	EXECUTE format($sql$
-	WITH twice AS MATERIALIZED (
-		SELECT %1$I AS value FROM sync_target WHERE problem IS NULL AND %1$I IS NOT NULL
-		GROUP BY %1$I HAVING count(*) > 1),
-	ranked AS MATERIALIZED (
-		SELECT t.anchor, first_value(t.anchor) OVER (PARTITION BY t.%1$I
-			ORDER BY p.created_at NULLS LAST, t.anchor COLLATE "C") AS winner
-		FROM sync_target t JOIN twice d ON d.value = t.%1$I
-		LEFT JOIN person p ON p.site = %2$L AND p.forest = %3$L AND p.anchor = t.anchor AND p.state = 'active'
-		WHERE t.problem IS NULL)
-	UPDATE sync_target t
-	SET problem = format('%1$s: %%s is that of %%s', t.%1$I, r.winner)
-	FROM ranked r WHERE r.anchor = t.anchor AND r.winner <> r.anchor
-	$sql$, field, f.site, f.forest);
+	IF (SELECT read > 10000 FROM sync_now) THEN
+		TRUNCATE sync_target, sync_change, sync_refusal;
+	ELSE
+		DELETE FROM sync_target;
+		DELETE FROM sync_change;
+		DELETE FROM sync_refusal;
+	END IF;
+	DELETE FROM sync_staging;
+	DELETE FROM sync_position;
+	DELETE FROM sync_now;
 END $$;
 
--- Fills sync_target.aliases, sorted; sync_alias lists what became of each value.
-CREATE FUNCTION sync_map_aliases(f forest) RETURNS void
+-- What the run is doing, for others to see at once: the session's application_name.
+CREATE FUNCTION sync_tell(run bigint, phase text, number bigint) RETURNS void
+LANGUAGE sql
+AS $$ SELECT set_config('application_name', format('hedgerow-directory run %s %s %s', run, phase, number), false) $$;
+
+-- One COPY has been mapped.
+CREATE FUNCTION sync_taken() RETURNS void
 LANGUAGE plpgsql
 AS $$
+DECLARE
+	n bigint;
 BEGIN
-	CREATE TEMP TABLE sync_alias ON COMMIT DROP AS
-	WITH wanted AS MATERIALIZED (
-		SELECT DISTINCT t.anchor, fold_address(v) AS address
-		FROM sync_target t CROSS JOIN unnest(t.alias) AS u (v)
-		WHERE t.problem IS NULL AND v <> '' AND fold_address(v) <> t.address),
-	ranked AS (
-		SELECT w.anchor, w.address, o.anchor AS owner, first_value(w.anchor) OVER (
-			PARTITION BY w.address ORDER BY p.created_at NULLS LAST, w.anchor COLLATE "C") AS winner
-		FROM wanted w
-		LEFT JOIN sync_target o ON o.address = w.address AND o.problem IS NULL
-		LEFT JOIN person p ON p.site = f.site AND p.forest = f.forest AND p.anchor = w.anchor)
-	SELECT anchor, address, CASE
-		WHEN NOT sync_is_address(address) THEN
-			format('%s is not an address local@domain', left(address, 100))
-		WHEN owner IS NOT NULL THEN format('%s is the address of %s', address, owner)
-		WHEN winner <> anchor THEN format('%s is an alias of %s', address, winner)
-		END AS problem
-	FROM ranked;
-
-	UPDATE sync_target t SET aliases = a.addresses
-	FROM (SELECT anchor, array_agg(address ORDER BY address) AS addresses
-		FROM sync_alias WHERE problem IS NULL GROUP BY anchor) a
-	WHERE a.anchor = t.anchor;
+	DELETE FROM sync_staging;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	UPDATE sync_now SET read = read + n;
+	PERFORM sync_tell(r.id, 'read', r.read) FROM sync_now r;
 END $$;
-

@@ -291,8 +291,7 @@ class Forest:
         self.registry.sql("SELECT hedgerow.add_domain('example.com', 'globex')")
         self.registry.sql("SELECT hedgerow.add_installation('im-a', 'globex', 'prosody', 'im.a.example',"
                           " '127.0.0.1', 5347, 'im-a.secret')")
-        self.registry.sql("INSERT INTO hedgerow.mapping (site, forest, field, ordinal, attribute)"
-                          " VALUES ('here', 'globex', 'alias', 1, 'rawValue')")
+        self.registry.sql("SELECT hedgerow.add_mapping('globex', 'alias', 'rawValue'), hedgerow.apply_mapping('globex')")
         self.daemon = Daemon(self.directory, self.registry, "one")
 
     def url(self):

@@ -23,8 +23,8 @@ class Paper:
         (directory / "secrets").mkdir()
         self.registry = Registry()
         self.write(record("ada"), record("bob"), record("carol"))
-        self.registry.sql("SELECT hedgerow.add_forest('paper', 'ldif', %s, base_dn => %s, guard_count => 1,"
-                          " guard_percent => 40)", [f"file://{self.path}"], BASE)
+        self.registry.sql("SELECT hedgerow.add_forest('paper', 'ldif', %s, base_dn => %s, guard_delete_count => 1,"
+                          " guard_delete_percent => 40)", [f"file://{self.path}"], BASE)
         self.registry.sql("SELECT hedgerow.add_domain('paper.example', 'paper')")
         self.registry.sql("SELECT hedgerow.add_installation('im-p', 'paper', 'prosody', 'im.p.example',"
                           " '127.0.0.1', 5347, 'im-p.secret')")

@@ -128,7 +128,7 @@ def test_what_slapd_forgot_a_full_run_finds(forest):
     assert forest.daemon.stop() == 0
     after = forest.daemon.log.stat().st_size
     gone = [f"u{number}" for number in range(20, 20 + 2 * LOG)]
-    forest.configure("e_forest_is_due", guard_count=100)
+    forest.configure("e_forest_is_due", guard_delete_count=100)
     for uid in gone:
         forest.slapd.delete(uid)
     forest.daemon.start()
@@ -216,11 +216,11 @@ def test_another_daemon_takes_over(forest):
 
 
 def test_a_mapping_that_changes_is_followed(forest):
-    forest.registry.sql("UPDATE hedgerow.mapping SET attribute = 'description' WHERE field = 'name' AND ordinal = 1")
+    forest.registry.sql("SELECT hedgerow.set_mapping('globex', 'name', 'description'), hedgerow.apply_mapping('globex')")
     forest.registry.sync()
     forest.slapd.replace("u12", "description", "Described")
     wait_name(forest, "u12", "Described")
-    forest.registry.sql("UPDATE hedgerow.mapping SET attribute = 'displayName' WHERE field = 'name' AND ordinal = 1")
+    forest.registry.sql("SELECT hedgerow.set_mapping('globex', 'name', 'displayName'), hedgerow.apply_mapping('globex')")
     forest.slapd.replace("u12", "displayName", "Displayed")
     wait_name(forest, "u12", "Displayed")
 

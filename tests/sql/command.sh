@@ -74,6 +74,18 @@ expect 1 'there is no change 12345' change undo 12345
 expect 0 'attribute' mapping list contoso
 expect 0 ': done' mapping set contoso name cn --pattern '^(.*) .*$' --replacement '\1'
 expect 0 ': done' mapping remove contoso name 1
+expect 0 'draft *| name' mapping list contoso
+expect 1 'has not ended after 0 s' mapping preview contoso --timeout 0
+expect 0 ': done' mapping apply contoso
+expect 1 'has no draft' mapping discard contoso
+expect 0 'former' mapping list contoso --all
+expect 0 ': done' forest context add contoso dc=y --url ldaps://c.example
+expect 0 'ldaps://c.example' forest context list contoso
+expect 0 ': done' forest context remove contoso dc=y
+expect 1 'can only be tried in a dry run' forest sync contoso --draft
+expect 1 'neither reserved nor a former address' user forget ada@x.example
+expect 0 '0 rows|^ *forest' forest held
+expect 0 'cause' forest errors
 expect 1 'is not a public key' site key add x
 expect 0 ': done' site key add 'Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID'
 expect 0 valid site key list

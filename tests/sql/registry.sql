@@ -85,12 +85,12 @@ SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', '
 	'"/etc/passwd" cannot be the name of a file for the bind password', 'a secret is a file name without path');
 SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', 'cn=x', 's', 'dc=x', filter => '(cn=*') $$, 'HR100',
 	'"(cn=*" is not an LDAP filter', 'parentheses are closed');
-SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', 'cn=x', 's', 'dc=x', guard_percent => 101) $$, 'HR100', NULL, 'percent');
+SELECT throws_ok($$ SELECT hedgerow.add_forest('x', 'openldap', '{ldaps://h}', 'cn=x', 's', 'dc=x', guard_delete_percent => 101) $$, 'HR100', NULL, 'percent');
 SELECT throws_ok($$ SELECT hedgerow.add_forest('X Y', 'openldap', '{ldaps://h}', 'cn=x', 's', 'dc=x') $$, 'HR100', NULL, 'a name');
 SELECT is((hedgerow.add_forest('x', 'openldap', '{ldap://h}', 'cn=x', 's', 'dc=x')).tls, 'starttls', 'ldap:// means StartTLS');
 SELECT throws_ok($$ SELECT hedgerow.add_mapping('x', 'shoe-size', 'mail') $$, 'HR100', 'the field of a mapping cannot be "shoe-size"', 'fields of people');
 SELECT throws_ok($$ SELECT hedgerow.add_mapping('x', 'name', 'mail', pattern => '(') $$, 'HR100', 'pattern "(" is not a regular expression', 'patterns compile');
-SELECT throws_ok($$ SELECT hedgerow.add_mapping('x', 'name') $$, 'HR100', 'a mapping without an attribute is a constant', 'a constant has a value');
+SELECT throws_ok($$ SELECT hedgerow.add_mapping('x', 'name') $$, 'HR100', 'a mapping without an attribute has nothing that \1 could stand for', 'a constant has a value');
 SELECT throws_ok($$ SELECT hedgerow.add_mapping('nope', 'name', 'cn') $$, 'HR100', 'forest "nope" is not one of this site', 'of a forest that is');
 SELECT throws_ok($$ SELECT hedgerow.remove_forest('nope') $$, 'HR100', 'forest "nope" is not one of this site', 'removing what is not');
 SELECT throws_ok($$ SELECT hedgerow.remove_forest('contoso') $$, 'HR100',

@@ -13,10 +13,10 @@ SELECT is((SELECT array_agg(p.oid::regprocedure::text) FROM pg_proc p JOIN pg_na
 	'what runs with the owner''s rights has a search_path of its own');
 SELECT is((SELECT array_agg(c.relname::text ORDER BY 1) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE n.nspname = 'hedgerow' AND c.relkind IN ('r', 'v') AND c.relname !~ '^journal_[0-9]+$'
-	AND c.relname NOT IN ('standing', 'alias_standing', 'live_status') AND obj_description(c.oid, 'pg_class') IS NULL), NULL,
+	AND c.relname NOT IN ('standing', 'alias_standing', 'native_standing', 'live_status') AND obj_description(c.oid, 'pg_class') IS NULL), NULL,
 	'tables and views are commented');
 SELECT is((SELECT array_agg(v.relname::text ORDER BY 1) FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
-	WHERE n.nspname = 'hedgerow' AND v.relkind = 'v' AND v.relname NOT IN ('standing', 'alias_standing', 'live_status')
+	WHERE n.nspname = 'hedgerow' AND v.relkind = 'v' AND v.relname NOT IN ('standing', 'alias_standing', 'native_standing', 'live_status')
 	AND NOT has_table_privilege('hedgerow_reader', v.oid, 'SELECT')), NULL, 'a reader reads every view');
 
 SET ROLE hedgerow_gateway;

@@ -20,12 +20,22 @@ CREATE VIEW hedgerow.links AS
 
 CREATE VIEW hedgerow.forests AS
 	SELECT f.site, f.forest, f.title, f.kind, f.urls, f.tls, f.ca, f.bind, f.bind_dn, f.bind_secret, f.base_dn, f.filter,
-		f.page_size, f.sync_interval, f.poll_interval, f.guard_percent, f.guard_count, f.priority
+		f.page_size, f.sync_interval, f.poll_interval, f.guard_delete_count, f.guard_delete_percent, f.guard_disable_count,
+		f.guard_disable_percent, f.guard_address_count, f.guard_address_percent, f.mapping_version, f.priority
 	FROM hedgerow.forest f ORDER BY f.site <> hedgerow.local_site(), f.site, f.forest;
 
 CREATE VIEW hedgerow.mappings AS
-	SELECT m.site, m.forest, m.field, m.ordinal, m.attribute, m.pattern, m.replacement
-	FROM hedgerow.mapping m ORDER BY m.site <> hedgerow.local_site(), m.site, m.forest, m.field, m.ordinal;
+	SELECT m.site, m.forest, m.version, CASE WHEN m.version = f.mapping_version THEN 'in use'
+			WHEN m.version > f.mapping_version THEN 'draft' ELSE 'former' END AS state,
+		m.field, m.ordinal, m.attribute, m.pattern, m.replacement, m.fold
+	FROM hedgerow.mapping m JOIN hedgerow.forest f ON f.site = m.site AND f.forest = m.forest
+	ORDER BY m.site <> hedgerow.local_site(), m.site, m.forest, m.version DESC, m.field, m.ordinal;
+
+CREATE VIEW hedgerow.naming_contexts AS
+	SELECT c.site, c.forest, c.base_dn, c.urls FROM (
+		SELECT f.site, f.forest, f.base_dn, f.urls, 0 AS place FROM hedgerow.forest f
+		UNION ALL SELECT n.site, n.forest, n.base_dn, n.urls, 1 FROM hedgerow.naming_context n) c
+	ORDER BY c.site <> hedgerow.local_site(), c.site, c.forest, c.place, c.base_dn;
 
 CREATE VIEW hedgerow.domains AS
 	SELECT d.domain, d.site, d.forest, f.priority
@@ -42,7 +52,7 @@ CREATE VIEW hedgerow.rules AS
 
 CREATE VIEW hedgerow.people AS
 	SELECT p.site, p.forest, p.anchor, p.address, p.native, p.installation, hedgerow.home_site(p.installation, p.site) AS home_site,
-		p.name, p.enabled, p.state, p.created_at, p.changed_at
+		p.name, p.kind, p.enabled, p.state, p.details, p.created_at, p.changed_at
 	FROM hedgerow.person p;
 
 CREATE VIEW hedgerow.settings AS
@@ -134,7 +144,7 @@ CREATE VIEW hedgerow.dead_letters AS
 
 ---- Rights and what they are for
 
-GRANT SELECT ON hedgerow.sites, hedgerow.site_keys, hedgerow.links, hedgerow.forests, hedgerow.mappings, hedgerow.domains,
+GRANT SELECT ON hedgerow.sites, hedgerow.site_keys, hedgerow.links, hedgerow.forests, hedgerow.naming_contexts, hedgerow.mappings, hedgerow.domains,
 	hedgerow.installations, hedgerow.rules, hedgerow.people, hedgerow.settings, hedgerow.changes, hedgerow.leases,
 	hedgerow.gateway_status, hedgerow.link_status, hedgerow.stream_status, hedgerow.metric_status, hedgerow.queues,
 	hedgerow.journal_parts, hedgerow.dead_letters, hedgerow.routable, hedgerow.conflicts, hedgerow.quarantine TO hedgerow_reader, hedgerow_operator;
@@ -144,6 +154,7 @@ COMMENT ON VIEW hedgerow.sites IS 'The sites of the federation, this one first';
 COMMENT ON VIEW hedgerow.site_keys IS 'CURVE public keys of all sites and whether they are valid now';
 COMMENT ON VIEW hedgerow.links IS 'Links that sites consent to; both_consent: the peer has the same row';
 COMMENT ON VIEW hedgerow.forests IS 'Directories that people come from';
+COMMENT ON VIEW hedgerow.naming_contexts IS 'The domains or suffixes of each forest, and their servers';
 COMMENT ON VIEW hedgerow.mappings IS 'How LDAP attributes become fields of people';
 COMMENT ON VIEW hedgerow.domains IS 'Federated e-mail domains and the forests that may publish in them';
 COMMENT ON VIEW hedgerow.installations IS 'XMPP servers';

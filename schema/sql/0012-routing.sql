@@ -2,14 +2,21 @@
 -- Who wins an address, and what a gateway asks. The rule, once for one address (winner) and once
 -- for all (routable, conflicts, quarantine):
 --   1. The domain of the address is granted to the person's site and forest (email_domain).
---   2. The address is not reserved: no deleted person of the same forest held it.
---   3. A canonical address goes before an alias; then the lower forest.priority, then the older
---      created_at, then site, forest, anchor. Whoever does not win the canonical address wins no
---      alias either, nor a native address: they would speak under somebody else's name.
+--   2. The address is not reserved: no deleted person of the same forest held it. (An alias that the
+--      directory gives it leads on: so do the addresses of those who left to those who stay.)
+--   3. A user goes before a contact, who is enabled before who is not, then the lower forest.priority,
+--      then the older entry (created_at: the directory's own word, so that the order of imports does
+--      not matter), then site, forest, anchor.
+--   4. A canonical address goes before an alias, an alias of the directory before a former address.
+-- Whoever does not win the canonical address wins no alias either, nor a native address: they would
+-- speak under somebody else's name. Of several who share a native address one has it, by the same
+-- order; to the others only e-mail leads. When the cause goes, the next is there by itself.
 
 CREATE FUNCTION hedgerow.domain_of(address text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN split_part(address, '@', 2);
+
+CREATE INDEX person_deleted ON hedgerow.person (address) WHERE state = 'deleted';
 
 -- The person who has the canonical address. A plain SELECT, so that the planner inlines it.
 CREATE FUNCTION hedgerow.winner(wanted text) RETURNS SETOF hedgerow.person
@@ -21,7 +28,25 @@ LANGUAGE sql STABLE AS $$
 			WHERE d.site = p.site AND d.forest = p.forest AND d.domain = split_part(p.address, '@', 2))
 		AND NOT EXISTS (SELECT FROM hedgerow.person gone
 			WHERE gone.address = wanted AND gone.state = 'deleted' AND gone.site = p.site AND gone.forest = p.forest)
-	ORDER BY f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1
+	ORDER BY p.kind <> 'user', NOT p.enabled, f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1
+$$;
+
+-- The person who has a native address.
+CREATE FUNCTION hedgerow.native_winner(wanted text) RETURNS SETOF hedgerow.person
+LANGUAGE sql STABLE AS $$
+	SELECT c.* FROM hedgerow.person p
+	JOIN hedgerow.forest f ON f.site = p.site AND f.forest = p.forest
+	CROSS JOIN LATERAL hedgerow.winner(p.address) c
+	WHERE p.native = wanted AND p.state = 'active' AND c.anchor = p.anchor AND c.site = p.site AND c.forest = p.forest
+	ORDER BY p.kind <> 'user', NOT p.enabled, f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1
+$$;
+
+-- Whether somebody else has the native address of a person.
+CREATE FUNCTION hedgerow.is_native_lost(native text, site text, forest text, anchor text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+	SELECT EXISTS (SELECT FROM hedgerow.person o WHERE o.native = $1 AND o.state = 'active'
+			AND NOT (o.anchor = $4 AND o.site = $2 AND o.forest = $3))
+		AND NOT EXISTS (SELECT FROM hedgerow.native_winner($1) w WHERE w.anchor = $4 AND w.site = $2 AND w.forest = $3)
 $$;
 
 -- Where the people of an installation are. Its name is meant to be used once in the federation;
@@ -49,7 +74,8 @@ LANGUAGE plpgsql STABLE SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
-	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site),
+	SELECT k.key, w.address, CASE WHEN NOT hedgerow.is_native_lost(w.native, w.site, w.forest, w.anchor) THEN w.native END,
+		w.installation, coalesce(h.site, w.site),
 		CASE WHEN w.site IS NOT NULL THEN hedgerow.forest_name(w.site, w.forest) END, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (
@@ -59,10 +85,12 @@ BEGIN
 			JOIN hedgerow.person p ON p.site = a.site AND p.forest = a.forest AND p.anchor = a.anchor
 			JOIN hedgerow.forest f ON f.site = a.site AND f.forest = a.forest
 			CROSS JOIN LATERAL hedgerow.winner(p.address) c
-			WHERE a.address = k.key AND c.site = p.site AND c.forest = p.forest AND c.anchor = p.anchor
+			WHERE a.address = k.key AND (a.until IS NULL OR a.until > now() AND NOT EXISTS (SELECT FROM hedgerow.person gone
+					WHERE gone.address = k.key AND gone.state = 'deleted' AND gone.site = a.site AND gone.forest = a.forest))
+				AND c.site = p.site AND c.forest = p.forest AND c.anchor = p.anchor
 				AND EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.site = a.site AND d.forest = a.forest
 					AND d.domain = split_part(a.address, '@', 2))
-			ORDER BY f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1)
+			ORDER BY a.until IS NOT NULL, p.kind <> 'user', NOT p.enabled, f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1)
 		LIMIT 1) w ON true
 	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
 		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true
@@ -78,85 +106,103 @@ BEGIN
 	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site),
 		CASE WHEN w.site IS NOT NULL THEN hedgerow.forest_name(w.site, w.forest) END, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
-	LEFT JOIN LATERAL (
-		SELECT c.* FROM hedgerow.person p
-		JOIN hedgerow.forest f ON f.site = p.site AND f.forest = p.forest
-		CROSS JOIN LATERAL hedgerow.winner(p.address) c
-		WHERE p.native = k.key AND c.site = p.site AND c.forest = p.forest AND c.anchor = p.anchor
-		ORDER BY f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1) w ON true
+	LEFT JOIN LATERAL (SELECT c.* FROM hedgerow.native_winner(k.key) c) w ON true
 	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
 		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true
 	ORDER BY k.n;
 END $$;
 
 -- Every person and the place in the order of those who may have the canonical address: 1 wins, NULL
--- may not have it. The winner beside each.
+-- may not have it. Who is first beside each.
 CREATE VIEW hedgerow.standing AS
-	SELECT p.site, p.forest, p.anchor, p.address, p.native, p.installation, p.name, p.enabled, p.created_at, f.priority,
+	SELECT p.site, p.forest, p.anchor, p.address, p.native, p.installation, p.name, p.kind, p.enabled, p.created_at, f.priority,
 		d.domain IS NOT NULL AS granted, g.address IS NOT NULL AS reserved,
 		CASE WHEN d.domain IS NOT NULL AND g.address IS NULL THEN row_number() OVER contest END AS place,
 		first_value(p.site) OVER contest AS first_site, first_value(p.forest) OVER contest AS first_forest,
-		first_value(p.anchor) OVER contest AS first_anchor, first_value(coalesce(p.name, p.address)) OVER contest AS first_name
+		first_value(p.anchor) OVER contest AS first_anchor
 	FROM hedgerow.person p
 	JOIN hedgerow.forest f ON f.site = p.site AND f.forest = p.forest
 	LEFT JOIN hedgerow.email_domain d ON d.site = p.site AND d.forest = p.forest AND d.domain = split_part(p.address, '@', 2)
 	LEFT JOIN (SELECT DISTINCT gone.site, gone.forest, gone.address FROM hedgerow.person gone WHERE gone.state = 'deleted') g
 		ON g.site = p.site AND g.forest = p.forest AND g.address = p.address
 	WHERE p.state = 'active'
-	WINDOW contest AS (PARTITION BY p.address
-		ORDER BY d.domain IS NULL OR g.address IS NOT NULL, f.priority, p.created_at, p.site, p.forest, p.anchor);
-CREATE INDEX person_deleted ON hedgerow.person (address) WHERE state = 'deleted';
+	WINDOW contest AS (PARTITION BY p.address ORDER BY d.domain IS NULL OR g.address IS NOT NULL,
+		p.kind <> 'user', NOT p.enabled, f.priority, p.created_at, p.site, p.forest, p.anchor);
 
--- The same for aliases: `owner` is who has the alias as canonical address.
+-- The same for aliases; `owner` is who has the alias as canonical address.
 CREATE VIEW hedgerow.alias_standing AS
-	SELECT a.address AS alias, p.site, p.forest, p.anchor, p.address, p.native, p.installation, p.name, p.enabled,
+	SELECT a.address AS alias, a.until IS NOT NULL AS former, p.site, p.forest, p.anchor, p.address, p.native, p.installation,
+		p.name, p.kind, p.enabled, p.created_at, p.priority,
 		d.domain IS NOT NULL AS granted, p.place = 1 AS has_canonical,
-		o.site AS owner_site, o.forest AS owner_forest, o.anchor AS owner_anchor, coalesce(o.name, o.address) AS owner_name,
+		o.site AS owner_site, o.forest AS owner_forest, o.anchor AS owner_anchor,
 		CASE WHEN d.domain IS NOT NULL AND p.place = 1 AND o.address IS NULL THEN row_number() OVER contest END AS place,
 		first_value(p.site) OVER contest AS first_site, first_value(p.forest) OVER contest AS first_forest,
-		first_value(p.anchor) OVER contest AS first_anchor, first_value(coalesce(p.name, p.address)) OVER contest AS first_name
+		first_value(p.anchor) OVER contest AS first_anchor
 	FROM hedgerow.alias a
 	JOIN hedgerow.standing p ON p.site = a.site AND p.forest = a.forest AND p.anchor = a.anchor
 	LEFT JOIN hedgerow.email_domain d ON d.site = a.site AND d.forest = a.forest AND d.domain = split_part(a.address, '@', 2)
 	LEFT JOIN hedgerow.standing o ON o.address = a.address AND o.place = 1
-	WHERE a.address <> p.address
+	WHERE a.address <> p.address AND (a.until IS NULL OR a.until > now())
+		AND NOT EXISTS (SELECT FROM hedgerow.person gone WHERE a.until IS NOT NULL
+			AND gone.address = a.address AND gone.state = 'deleted' AND gone.site = a.site AND gone.forest = a.forest)
 	WINDOW contest AS (PARTITION BY a.address
-		ORDER BY d.domain IS NULL OR p.place IS DISTINCT FROM 1 OR o.address IS NOT NULL,
-			p.priority, p.created_at, p.site, p.forest, p.anchor);
+		ORDER BY d.domain IS NULL OR p.place IS DISTINCT FROM 1 OR o.address IS NOT NULL, a.until IS NOT NULL,
+			p.kind <> 'user', NOT p.enabled, p.priority, p.created_at, p.site, p.forest, p.anchor);
+
+-- People who share a native address; `place` 1 has it.
+CREATE VIEW hedgerow.native_standing AS
+	SELECT s.native, s.site, s.forest, s.anchor, s.name, s.kind, s.enabled, s.created_at,
+		CASE WHEN s.place = 1 THEN row_number() OVER contest END AS place,
+		first_value(s.place) OVER contest = 1 AS is_won, first_value(s.site) OVER contest AS first_site,
+		first_value(s.forest) OVER contest AS first_forest, first_value(s.anchor) OVER contest AS first_anchor
+	FROM hedgerow.standing s
+	JOIN (SELECT o.native FROM hedgerow.person o WHERE o.state = 'active' AND o.native IS NOT NULL
+		GROUP BY o.native HAVING count(*) > 1) shared ON shared.native = s.native
+	WINDOW contest AS (PARTITION BY s.native ORDER BY s.place IS DISTINCT FROM 1, s.kind <> 'user', NOT s.enabled,
+		s.priority, s.created_at, s.site, s.forest, s.anchor);
 
 CREATE VIEW hedgerow.routable AS
-	SELECT w.key, w.kind, w.address, w.native, w.installation, coalesce(h.site, w.site) AS site, w.forest,
-		w.site AS publisher, w.anchor, w.name, w.enabled
+	SELECT w.key, w.kind, w.address, CASE WHEN n.native IS NULL THEN w.native END AS native, w.installation,
+		coalesce(h.site, w.site) AS site, w.forest, w.site AS publisher, w.anchor, w.name, w.enabled
 	FROM (SELECT s.address AS key, 'address' AS kind, s.address, s.native, s.installation, s.site, s.forest, s.anchor, s.name, s.enabled
 			FROM hedgerow.standing s WHERE s.place = 1
 		UNION ALL
-		SELECT a.alias, 'alias', a.address, a.native, a.installation, a.site, a.forest, a.anchor, a.name, a.enabled
+		SELECT a.alias, CASE WHEN a.former THEN 'former' ELSE 'alias' END, a.address, a.native, a.installation, a.site, a.forest,
+			a.anchor, a.name, a.enabled
 			FROM hedgerow.alias_standing a WHERE a.place = 1) w
+	LEFT JOIN hedgerow.native_standing n ON n.site = w.site AND n.forest = w.forest AND n.anchor = w.anchor AND n.place IS DISTINCT FROM 1
 	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
 		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true;
 
+-- Who lost what to whom, and why the other goes first. What was lost to nobody has a reason of its own.
 CREATE VIEW hedgerow.conflicts AS
-	SELECT 'address' AS kind, s.address AS key, s.site, s.forest, s.anchor, s.name,
-		CASE WHEN s.reserved THEN 'reserved: a deleted person of this forest had the address'
-			ELSE format('%s in forest "%s" of site "%s" has it', s.first_name, s.first_forest, s.first_site) END AS reason,
-		CASE WHEN NOT s.reserved THEN s.first_site END AS winner_site,
-		CASE WHEN NOT s.reserved THEN s.first_forest END AS winner_forest,
-		CASE WHEN NOT s.reserved THEN s.first_anchor END AS winner_anchor
-	FROM hedgerow.standing s WHERE s.granted AND s.place IS DISTINCT FROM 1
-	UNION ALL
-	SELECT 'alias', a.alias, a.site, a.forest, a.anchor, a.name,
-		CASE WHEN NOT a.has_canonical IS TRUE THEN 'the person does not have the canonical address ' || a.address
-			WHEN a.owner_site IS NOT NULL THEN format('it is the address of %s in forest "%s" of site "%s"', a.owner_name, a.owner_forest, a.owner_site)
-			ELSE format('%s in forest "%s" of site "%s" has it', a.first_name, a.first_forest, a.first_site) END,
-		CASE WHEN a.has_canonical THEN coalesce(a.owner_site, a.first_site) END,
-		CASE WHEN a.has_canonical THEN coalesce(a.owner_forest, a.first_forest) END,
-		CASE WHEN a.has_canonical THEN coalesce(a.owner_anchor, a.first_anchor) END
-	FROM hedgerow.alias_standing a WHERE a.granted AND a.place IS DISTINCT FROM 1
-	UNION ALL
-	SELECT 'native', n.native, n.site, n.forest, n.anchor, n.name, format('%s people have this native address', n.people), NULL, NULL, NULL
-	FROM (SELECT p.*, count(*) OVER (PARTITION BY p.native) AS people FROM hedgerow.person p
-		WHERE p.state = 'active' AND p.native IS NOT NULL) n
-	WHERE n.people > 1
+	SELECT l.kind, l.key, l.site, l.forest, l.anchor, l.name,
+		coalesce(l.reason, format('%s in forest "%s" of site "%s" has it: %s', coalesce(w.name, w.address), w.forest, w.site,
+			CASE WHEN l.as_canonical THEN 'an address goes before an alias'
+				WHEN w.kind <> l.person_kind THEN 'a user goes before a contact'
+				WHEN w.enabled <> l.enabled THEN 'who is enabled goes before who is not'
+				WHEN wf.priority <> lf.priority THEN format('its forest has priority %s, this one %s', wf.priority, lf.priority)
+				WHEN w.created_at IS DISTINCT FROM l.created_at THEN 'it is the older entry'
+				ELSE 'by the names of site, forest and anchor' END)) AS reason,
+		w.site AS winner_site, w.forest AS winner_forest, w.anchor AS winner_anchor
+	FROM (
+		SELECT 'address' AS kind, s.address AS key, s.site, s.forest, s.anchor, s.name, s.kind AS person_kind, s.enabled, s.created_at,
+			false AS as_canonical, CASE WHEN s.reserved THEN 'reserved: a deleted person of this forest had the address' END AS reason,
+			s.first_site, s.first_forest, s.first_anchor
+		FROM hedgerow.standing s WHERE s.granted AND s.place IS DISTINCT FROM 1
+		UNION ALL
+		SELECT 'alias', a.alias, a.site, a.forest, a.anchor, a.name, a.kind, a.enabled, a.created_at, a.owner_site IS NOT NULL,
+			CASE WHEN a.has_canonical IS NOT TRUE THEN 'the person does not have the canonical address ' || a.address END,
+			coalesce(a.owner_site, a.first_site), coalesce(a.owner_forest, a.first_forest), coalesce(a.owner_anchor, a.first_anchor)
+		FROM hedgerow.alias_standing a WHERE a.granted AND NOT a.former AND a.place IS DISTINCT FROM 1
+		UNION ALL
+		SELECT 'native', n.native, n.site, n.forest, n.anchor, n.name, n.kind, n.enabled, n.created_at, false,
+			CASE WHEN n.is_won IS NOT TRUE THEN 'several claim it, and none of them has their address' END,
+			n.first_site, n.first_forest, n.first_anchor
+		FROM hedgerow.native_standing n WHERE n.place IS DISTINCT FROM 1) l
+	LEFT JOIN hedgerow.person w ON l.reason IS NULL AND w.site = l.first_site AND w.forest = l.first_forest AND w.anchor = l.first_anchor
+	LEFT JOIN hedgerow.forest wf ON wf.site = w.site AND wf.forest = w.forest
+	LEFT JOIN hedgerow.forest lf ON lf.site = l.site AND lf.forest = l.forest
 	UNION ALL
 	SELECT 'installation', i.installation, i.site, i.forest, NULL, NULL,
 		'the name is used at several sites: ' || (SELECT string_agg(o.site, ', ' ORDER BY o.site)
@@ -176,6 +222,8 @@ CREATE VIEW hedgerow.conflicts AS
 		AND NOT EXISTS (SELECT FROM hedgerow.installation i WHERE i.installation = p.installation)
 	GROUP BY p.installation, p.site, p.forest;
 
+-- An alias in a domain that nobody federates is nobody's business: many directories have a few of
+-- everybody.
 CREATE VIEW hedgerow.quarantine AS
 	SELECT s.address, 'address' AS kind, s.site, s.forest, s.anchor, s.name,
 		format('%s is not granted to forest "%s" of site "%s"', split_part(s.address, '@', 2), s.forest, s.site) AS reason
@@ -183,7 +231,8 @@ CREATE VIEW hedgerow.quarantine AS
 	UNION ALL
 	SELECT a.alias, 'alias', a.site, a.forest, a.anchor, a.name,
 		format('%s is not granted to forest "%s" of site "%s"', split_part(a.alias, '@', 2), a.forest, a.site)
-	FROM hedgerow.alias_standing a WHERE NOT a.granted;
+	FROM hedgerow.alias_standing a WHERE NOT a.granted
+		AND EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.domain = split_part(a.alias, '@', 2));
 
 -- The small tables as one consistent answer. What stands where is said in schema/config.c.
 CREATE FUNCTION hedgerow.gateway_config()
@@ -212,8 +261,8 @@ LANGUAGE sql STABLE AS $$
 	ORDER BY c.place, c.n, c.a, c.b
 $$;
 
-REVOKE ALL ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.winner, hedgerow.home_site, hedgerow.lookup_addresses,
+REVOKE ALL ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.winner, hedgerow.native_winner, hedgerow.is_native_lost, hedgerow.home_site, hedgerow.lookup_addresses,
 	hedgerow.lookup_natives, hedgerow.gateway_config FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.winner, hedgerow.home_site, hedgerow.lookup_addresses,
+GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.winner, hedgerow.native_winner, hedgerow.is_native_lost, hedgerow.home_site, hedgerow.lookup_addresses,
 	hedgerow.lookup_natives, hedgerow.gateway_config TO hedgerow_gateway;
 GRANT EXECUTE ON FUNCTION hedgerow.domain_of, hedgerow.forest_name, hedgerow.home_site TO hedgerow_reader, hedgerow_operator, hedgerow_directory;

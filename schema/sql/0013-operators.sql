@@ -156,22 +156,26 @@ END $$;
 CREATE FUNCTION hedgerow.add_forest(forest text, kind text, urls text[], bind_dn text DEFAULT NULL, bind_secret text DEFAULT NULL,
 	base_dn text DEFAULT NULL, filter text DEFAULT NULL, tls text DEFAULT NULL, ca text DEFAULT NULL, title text DEFAULT NULL,
 	bind text DEFAULT 'simple', page_size int DEFAULT 1000, sync_interval interval DEFAULT '6 hours',
-	poll_interval interval DEFAULT '30 seconds', guard_percent int DEFAULT 10, guard_count int DEFAULT 20,
-	priority int DEFAULT 100) RETURNS hedgerow.forest
+	poll_interval interval DEFAULT '30 seconds', guard_delete_count int DEFAULT 20, guard_delete_percent int DEFAULT 10,
+	guard_disable_count int DEFAULT 20, guard_disable_percent int DEFAULT 10, guard_address_count int DEFAULT 20,
+	guard_address_percent int DEFAULT 10, priority int DEFAULT 100) RETURNS hedgerow.forest
 LANGUAGE plpgsql AS $$
 DECLARE
 	made hedgerow.forest;
 BEGIN
 	INSERT INTO hedgerow.forest (site, forest, kind, urls, bind, bind_dn, bind_secret, base_dn, filter, tls, ca, title,
-			page_size, sync_interval, poll_interval, guard_percent, guard_count, priority)
+			page_size, sync_interval, poll_interval, guard_delete_count, guard_delete_percent, guard_disable_count, guard_disable_percent,
+			guard_address_count, guard_address_percent, priority)
 		VALUES (hedgerow.local_site(), add_forest.forest, add_forest.kind, add_forest.urls, add_forest.bind, add_forest.bind_dn,
 			add_forest.bind_secret, add_forest.base_dn,
 			coalesce(add_forest.filter, CASE add_forest.kind
 				WHEN 'activedirectory' THEN '(&(objectCategory=person)(objectClass=user))'
+				WHEN 'ldif' THEN '(|(objectClass=inetOrgPerson)(&(objectClass=user)(!(objectClass=computer))))'
 				ELSE '(objectClass=inetOrgPerson)' END),
 			coalesce(add_forest.tls, CASE WHEN add_forest.urls[1] LIKE 'ldap:%' THEN 'starttls' ELSE 'ldaps' END),
 			add_forest.ca, add_forest.title, add_forest.page_size, add_forest.sync_interval, add_forest.poll_interval,
-			add_forest.guard_percent, add_forest.guard_count, add_forest.priority)
+			add_forest.guard_delete_count, add_forest.guard_delete_percent, add_forest.guard_disable_count,
+			add_forest.guard_disable_percent, add_forest.guard_address_count, add_forest.guard_address_percent, add_forest.priority)
 		RETURNING * INTO made;
 	IF made.tls = 'plain' THEN
 		RAISE WARNING 'forest "%" is read in plain text: the password and everybody''s data cross the network readable', made.forest;
@@ -192,6 +196,7 @@ BEGIN
 		PERFORM hedgerow.refuse_missing('forest', forest,
 			ARRAY(SELECT f.forest FROM hedgerow.forest f WHERE f.site = here ORDER BY 1));
 	END IF;
+	PERFORM hedgerow.sync_lock(forest);
 	IF force THEN
 		PERFORM set_config('hedgerow.force', 'on', true);
 		DELETE FROM hedgerow.alias a WHERE a.site = here AND a.forest = forest;
@@ -205,48 +210,6 @@ BEGIN
 	DELETE FROM hedgerow.alias a WHERE a.site = here AND a.forest = forest;
 	DELETE FROM hedgerow.person p WHERE p.site = here AND p.forest = forest; -- deleted ones, by now
 	PERFORM set_config('hedgerow.force', '', true);
-END $$;
-
--- ordinal NULL: after those that the field has.
-CREATE FUNCTION hedgerow.add_mapping(forest text, field text, attribute text DEFAULT NULL, pattern text DEFAULT '^(.*)$',
-	replacement text DEFAULT '\1', ordinal int DEFAULT NULL) RETURNS hedgerow.mapping
-LANGUAGE plpgsql AS $$
-DECLARE
-	made hedgerow.mapping;
-BEGIN
-	INSERT INTO hedgerow.mapping (site, forest, field, ordinal, attribute, pattern, replacement)
-		VALUES (hedgerow.local_site(), add_mapping.forest, add_mapping.field, coalesce(add_mapping.ordinal,
-				(SELECT max(m.ordinal) + 1 FROM hedgerow.mapping m WHERE m.site = hedgerow.local_site()
-					AND m.forest = add_mapping.forest AND m.field = add_mapping.field), 1),
-			add_mapping.attribute, add_mapping.pattern, add_mapping.replacement)
-		RETURNING * INTO made;
-	RETURN made;
-EXCEPTION WHEN unique_violation THEN
-	PERFORM hedgerow.refuse(format('field %s of forest "%s" has a mapping %s already', field, forest, ordinal),
-		format('change it with: hedgerow mapping set %s %s', forest, field));
-END $$;
-
--- The mapping of that ordinal, or a new one.
-CREATE FUNCTION hedgerow.set_mapping(forest text, field text, attribute text DEFAULT NULL, pattern text DEFAULT '^(.*)$',
-	replacement text DEFAULT '\1', ordinal int DEFAULT 1) RETURNS hedgerow.mapping
-LANGUAGE sql AS $$
-	INSERT INTO hedgerow.mapping AS m (site, forest, field, ordinal, attribute, pattern, replacement)
-		VALUES (hedgerow.local_site(), set_mapping.forest, set_mapping.field, set_mapping.ordinal,
-			set_mapping.attribute, set_mapping.pattern, set_mapping.replacement)
-		ON CONFLICT ON CONSTRAINT mapping_pkey DO UPDATE SET attribute = excluded.attribute,
-			pattern = excluded.pattern, replacement = excluded.replacement
-		RETURNING m.*
-$$;
-
--- ordinal NULL: all of the field.
-CREATE FUNCTION hedgerow.remove_mapping(forest text, field text, ordinal int DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-	DELETE FROM hedgerow.mapping m WHERE m.site = hedgerow.local_site() AND m.forest = remove_mapping.forest
-		AND m.field = remove_mapping.field AND m.ordinal = coalesce(remove_mapping.ordinal, m.ordinal);
-	IF NOT FOUND THEN
-		PERFORM hedgerow.refuse(format('forest "%s" has no such mapping of field %s', forest, field), 'see: hedgerow mapping list');
-	END IF;
 END $$;
 
 CREATE FUNCTION hedgerow.add_domain(domain text, forest text) RETURNS hedgerow.email_domain
@@ -450,7 +413,8 @@ BEGIN
 	RETURN QUERY
 	SELECT p.address, p.name, p.native, p.installation, hedgerow.home_site(p.installation, p.site), p.forest,
 		ARRAY(SELECT a.address FROM hedgerow.alias a
-			WHERE a.site = p.site AND a.forest = p.forest AND a.anchor = p.anchor AND a.address <> p.address ORDER BY 1),
+			WHERE a.site = p.site AND a.forest = p.forest AND a.anchor = p.anchor AND a.address <> p.address
+				AND (a.until IS NULL OR a.until > now()) ORDER BY 1),
 		CASE WHEN p.state <> 'active' THEN p.state
 			WHEN NOT EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.site = p.site AND d.forest = p.forest
 				AND d.domain = hedgerow.domain_of(p.address)) THEN 'quarantined: domain not granted'
@@ -458,6 +422,7 @@ BEGIN
 				WHERE w.site = p.site AND w.forest = p.forest AND w.anchor = p.anchor) THEN 'conflict: somebody else has the address'
 			WHEN NOT p.enabled THEN 'disabled'
 			WHEN p.installation IS NULL OR p.native IS NULL THEN 'by e-mail only'
+			WHEN hedgerow.is_native_lost(p.native, p.site, p.forest, p.anchor) THEN 'by e-mail only: somebody else has the native address'
 			WHEN NOT EXISTS (SELECT FROM hedgerow.installation i WHERE i.installation = p.installation) THEN 'unknown installation'
 			ELSE 'reachable' END,
 		p.anchor
@@ -465,21 +430,6 @@ BEGIN
 	WHERE p.address LIKE inside OR p.native LIKE inside OR lower(p.name) LIKE inside OR p.anchor = find_user.text
 		OR (p.site, p.forest, p.anchor) IN (SELECT a.site, a.forest, a.anchor FROM hedgerow.alias a WHERE a.address LIKE inside)
 	ORDER BY p.address <> wanted, p.state, p.address, p.site, p.forest LIMIT find_user.most;
-END $$;
-
--- The address of somebody who was deleted may be given to somebody else of the forest at once.
-CREATE FUNCTION hedgerow.release_address(address text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	released bigint;
-BEGIN
-	DELETE FROM hedgerow.person p WHERE p.site = hedgerow.local_site() AND p.address = release_address.address AND p.state = 'deleted';
-	GET DIAGNOSTICS released = ROW_COUNT;
-	IF released = 0 THEN
-		PERFORM hedgerow.refuse(format('%s is not reserved at this site', release_address.address), 'see: hedgerow conflict list');
-	END IF;
-	RETURN released;
 END $$;
 
 ---- queues and dead letters
@@ -619,18 +569,18 @@ END $$;
 
 REVOKE ALL ON FUNCTION hedgerow.refuse_second, hedgerow.refuse_missing, hedgerow.set_local_site, hedgerow.add_site,
 	hedgerow.remove_site, hedgerow.forget_site, hedgerow.add_site_key, hedgerow.remove_site_key, hedgerow.expire_site_key, hedgerow.add_link,
-	hedgerow.remove_link, hedgerow.add_forest, hedgerow.remove_forest, hedgerow.add_mapping, hedgerow.set_mapping,
-	hedgerow.remove_mapping, hedgerow.add_domain, hedgerow.remove_domain, hedgerow.add_installation,
+	hedgerow.remove_link, hedgerow.add_forest, hedgerow.remove_forest,
+	 hedgerow.add_domain, hedgerow.remove_domain, hedgerow.add_installation,
 	hedgerow.remove_installation, hedgerow.add_rule, hedgerow.remove_rule, hedgerow.name_column, hedgerow.change,
-	hedgerow.set_setting, hedgerow.undo_change, hedgerow.find_user, hedgerow.release_address, hedgerow.is_leased,
+	hedgerow.set_setting, hedgerow.undo_change, hedgerow.find_user, hedgerow.is_leased,
 	hedgerow.queue_lease, hedgerow.purge_queue, hedgerow.retry_dead_letter, hedgerow.remove_dead_letter,
 	hedgerow.installation_config FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.refuse_second, hedgerow.refuse_missing, hedgerow.set_local_site, hedgerow.add_site,
 	hedgerow.remove_site, hedgerow.add_site_key, hedgerow.remove_site_key, hedgerow.expire_site_key, hedgerow.add_link,
-	hedgerow.remove_link, hedgerow.add_forest, hedgerow.remove_forest, hedgerow.add_mapping, hedgerow.set_mapping,
-	hedgerow.remove_mapping, hedgerow.add_domain, hedgerow.remove_domain, hedgerow.add_installation,
+	hedgerow.remove_link, hedgerow.add_forest, hedgerow.remove_forest,
+	 hedgerow.add_domain, hedgerow.remove_domain, hedgerow.add_installation,
 	hedgerow.remove_installation, hedgerow.add_rule, hedgerow.remove_rule, hedgerow.name_column, hedgerow.change,
-	hedgerow.set_setting, hedgerow.undo_change, hedgerow.release_address, hedgerow.purge_queue,
+	hedgerow.set_setting, hedgerow.undo_change, hedgerow.purge_queue,
 	hedgerow.retry_dead_letter, hedgerow.remove_dead_letter, hedgerow.installation_config TO hedgerow_operator;
 GRANT EXECUTE ON FUNCTION hedgerow.find_user, hedgerow.is_leased, hedgerow.queue_lease TO hedgerow_operator, hedgerow_reader;
 
@@ -644,9 +594,6 @@ COMMENT ON FUNCTION hedgerow.add_link IS 'Consents to a link with a peer site';
 COMMENT ON FUNCTION hedgerow.remove_link IS 'Withdraws the consent: the link comes down';
 COMMENT ON FUNCTION hedgerow.add_forest IS 'Adds a directory that people come from; it gets the usual mappings of its kind';
 COMMENT ON FUNCTION hedgerow.remove_forest IS 'Removes a directory; force: with its people, grants and rules';
-COMMENT ON FUNCTION hedgerow.add_mapping IS 'Adds a mapping of an LDAP attribute to a field of a person';
-COMMENT ON FUNCTION hedgerow.set_mapping IS 'Adds or replaces the mapping of an ordinal';
-COMMENT ON FUNCTION hedgerow.remove_mapping IS 'Removes one or all mappings of a field';
 COMMENT ON FUNCTION hedgerow.add_domain IS 'Grants an e-mail domain to a forest';
 COMMENT ON FUNCTION hedgerow.remove_domain IS 'Withdraws the grant of an e-mail domain';
 COMMENT ON FUNCTION hedgerow.add_installation IS 'Adds an XMPP server';
@@ -658,7 +605,6 @@ COMMENT ON FUNCTION hedgerow.change IS 'Changes fields of a site, link, forest, 
 COMMENT ON FUNCTION hedgerow.set_setting IS 'Changes a setting of this database';
 COMMENT ON FUNCTION hedgerow.undo_change IS 'Puts a row of configuration back as it was before a change';
 COMMENT ON FUNCTION hedgerow.find_user IS 'Finds people and says whether messages reach them';
-COMMENT ON FUNCTION hedgerow.release_address IS 'Frees the reserved address of a deleted person';
 COMMENT ON FUNCTION hedgerow.purge_queue IS 'Makes dead letters of what waits in a queue that nobody serves';
 COMMENT ON FUNCTION hedgerow.retry_dead_letter IS 'Appends a dead letter to its queue again';
 COMMENT ON FUNCTION hedgerow.remove_dead_letter IS 'Removes a dead letter for good';
