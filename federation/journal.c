@@ -137,7 +137,7 @@ static bool acks_can_wait(struct journal *journal)
 {
 	msec now = loop_now(journal->loop);
 
-	if (journal->batch.entry_count || !journal->batch.queue_count ||
+	if (batch_is_urgent(&journal->batch) || !journal->batch.queue_count ||
 	    (journal->ack_due && journal->ack_due <= now)) {
 		journal->ack_due = 0;
 		return false;
@@ -180,6 +180,8 @@ static void finish_batch(struct journal *journal, const int64_t *first)
 
 		if (batch->queues[i].acked > target->acked)
 			target->acked = batch->queues[i].acked;
+		if (first && batch->queues[i].offer)
+			target_offered(target);
 		if (!first && target->queue)
 			target_open(target); /* the seqs are in the journal: read from there */
 		else

@@ -62,6 +62,10 @@ void journal_release(struct journal_target *target);
 /* NULL until it is open, and when this gateway does not consume it. */
 struct queue *journal_queue(struct journal_target *target);
 const char *journal_incarnation(const struct journal_target *target); /* NULL until open */
+/* While `yes`, queue_peek gives only what is committed as offered, and what comes is offered with
+ * the commit that brings it. So whoever consumes the queue after this gateway knows what may have
+ * arrived (queue_handed). For a destination that must not get anything twice. */
+void journal_offer(struct journal_target *target, bool yes);
 /* The destination accepted up to seq: committed with the next batch. False: it was never handed
  * over, or is accepted already; nothing has changed. */
 bool journal_ack(struct journal_target *target, int64_t seq);

@@ -92,7 +92,8 @@ static void choose_targets(struct journal *journal)
 		}
 	}
 	for (size_t at = 0; (target = journal_next_target(journal, &at));)
-		if (target->queue && queue_acked(target->queue) > target->acked)
+		if ((target->queue && queue_acked(target->queue) > target->acked) ||
+		    target_is_to_offer(target))
 			add_target(batch, target);
 	qsort(batch->targets, batch->queue_count, sizeof(struct journal_target *), by_id);
 }
@@ -116,6 +117,7 @@ void batch_choose(struct journal *journal)
 			.id = target->id,
 			.acked = acked > target->acked ? acked : -1,
 			.wake = target->queue == NULL,
+			.offer = target->offering,
 		};
 	}
 }
@@ -177,6 +179,16 @@ static void unmark(struct batch *batch)
 {
 	for (size_t i = 0; i < batch->queue_count; i++)
 		batch->targets[i]->batch_at = 0;
+}
+
+bool batch_is_urgent(const struct batch *batch)
+{
+	if (batch->entry_count)
+		return true;
+	for (size_t i = 0; i < batch->queue_count; i++)
+		if (target_is_to_offer(batch->targets[i]))
+			return true;
+	return false;
 }
 
 void batch_leave_acks(struct batch *batch)

@@ -21,11 +21,12 @@ struct journal_target {
 	loop_fn *ready;	     /* while consumed */
 	void *arg;
 	int64_t acked;		 /* as committed */
+	int64_t offered;	 /* as committed: up to here it may have been handed over */
 	int64_t skipped;	 /* given up to here by an entry, committed or not */
 	int64_t skips;		 /* given up by the batch being built; 0: nothing */
 	size_t batch_at;	 /* index into the batch being built, + 1 */
 	struct reading *reading; /* the answer being waited for, or NULL */
-	bool opening, due;
+	bool opening, due, offering;
 	unsigned consumed; /* counts the times it was consumed: an answer of before is stale */
 };
 
@@ -77,13 +78,17 @@ void target_open(struct journal_target *target); /* in the background; tells its
 void target_open_all(void *journal);		 /* loop_fn: those not open, and those consumed */
 void target_load(struct journal_target *target); /* reads what its queue has room for */
 void target_mark_ready(struct journal_target *target); /* `ready` is called in this turn */
+/* There is something that may go once the journal says that it may have gone. */
+bool target_is_to_offer(const struct journal_target *target);
+void target_offered(struct journal_target *target); /* a commit said so of all that is known */
 void target_free(struct journal_target *target);
 
 /* journal_batch.c */
 void batch_choose(struct journal *journal); /* entries and acknowledgements for the next commit */
-void batch_leave_acks(struct batch *batch); /* acknowledgements alone were chosen: not now */
-void batch_fill(struct journal *journal);   /* makes rows of what was chosen */
-bool batch_has_rows(const struct batch *batch); /* something to store */
+bool batch_is_urgent(const struct batch *batch); /* more than acknowledgements was chosen */
+void batch_leave_acks(struct batch *batch);	 /* acknowledgements alone were chosen: not now */
+void batch_fill(struct journal *journal);	 /* makes rows of what was chosen */
+bool batch_has_rows(const struct batch *batch);	 /* something to store */
 void batch_send(struct journal *journal, journal_commit_fn *fn);
 /* Hands what was committed to the queues; `first` are the seqs given, by queue. */
 void batch_deliver(struct batch *batch, const int64_t *first);

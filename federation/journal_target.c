@@ -81,6 +81,12 @@ void target_load(struct journal_target *target)
 	journal_read(target->journal->pg, target->id, after, limit, took_row, reading);
 }
 
+static void set_limit(struct journal_target *target)
+{
+	if (target->queue)
+		queue_limit(target->queue, target->offering ? target->offered : INT64_MAX);
+}
+
 static void opened(void *arg, enum hr_status status, const struct journal_queue_state *state,
 		   const struct hr_err *err)
 {
@@ -101,10 +107,16 @@ static void opened(void *arg, enum hr_status status, const struct journal_queue_
 			queue_new(state->head,
 				  state->acked > target->skipped ? state->acked : target->skipped);
 		target->acked = state->acked;
+		target->offered = 0;
 		target_mark_ready(target);
 	} else if (target->queue) {
 		queue_grew(target->queue, state->head);
 	}
+	if (target->queue && state->offered > target->offered) { /* not by us */
+		target->offered = state->offered;
+		queue_offered(target->queue, target->offered);
+	}
+	set_limit(target);
 	target_load(target);
 	loop_later(target->journal->loop, journal_flush, target->journal);
 }
@@ -182,7 +194,34 @@ void journal_release(struct journal_target *target)
 	target->due = false;
 	target->ready = NULL;
 	target->consumed++;
+	target->offering = false;
+	if (target->queue && queue_acked(target->queue) > target->acked)
+		journal_put(target->journal,
+			    &(struct journal_entry){ .skip = target,
+						     .skip_seq = queue_acked(target->queue) });
 	queue_free(give(target->queue));
+}
+
+void journal_offer(struct journal_target *target, bool yes)
+{
+	target->offering = yes;
+	set_limit(target);
+	if (yes)
+		loop_later(target->journal->loop, journal_flush, target->journal);
+}
+
+bool target_is_to_offer(const struct journal_target *target)
+{
+	return target->offering && target->queue && queue_head(target->queue) > target->offered;
+}
+
+void target_offered(struct journal_target *target)
+{
+	if (!target->queue || target->offered >= queue_head(target->queue))
+		return;
+	target->offered = queue_head(target->queue);
+	set_limit(target);
+	target_mark_ready(target);
 }
 
 struct queue *journal_queue(struct journal_target *target)

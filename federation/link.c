@@ -54,6 +54,14 @@ static bool on_accepted(void *ctx, int64_t seq)
 	return link->source && link->source->ack(link->source_arg, seq);
 }
 
+static void on_offer(void *ctx, bool yes)
+{
+	struct link *link = ctx;
+
+	if (link->source && link->source->offer)
+		link->source->offer(link->source_arg, yes);
+}
+
 static bool has_connection(const struct link *link)
 {
 	return link->state == DIALED || link->state == HOSTING;
@@ -204,6 +212,7 @@ static const struct session_events session_events = {
 	.queue = queue_of,
 	.incarnation = incarnation_of,
 	.accepted = on_accepted,
+	.offer = on_offer,
 	.send = on_send,
 	.flush = on_flush,
 	.state = on_state,

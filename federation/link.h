@@ -82,6 +82,7 @@ struct link_source {
 	struct queue *(*queue)(void *arg);     /* NULL: not open */
 	const char *(*incarnation)(void *arg); /* NULL: not open */
 	bool (*ack)(void *arg, int64_t seq);   /* as journal_ack */
+	void (*offer)(void *arg, bool yes);    /* as journal_offer; NULL: nobody asks later */
 };
 void link_attach_source(struct link *link, const struct link_source *source, void *arg);
 

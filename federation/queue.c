@@ -5,7 +5,7 @@ enum { FIRST_SIZE = 64, LOAD_MAX = 1024 };
 
 /* Envelope `seq` is in ring[seq % size], for acked < seq <= loaded; size is a power of two. */
 struct queue {
-	int64_t acked, sent, loaded, head, handed;
+	int64_t acked, sent, loaded, head, handed, limit;
 	struct envelope **ring;
 	size_t size;
 	size_t bytes; /* packed, of those in memory */
@@ -19,6 +19,7 @@ struct queue *queue_new(int64_t head, int64_t acked)
 
 	queue->acked = queue->sent = queue->loaded = queue->handed = acked;
 	queue->head = head > acked ? head : acked;
+	queue->limit = INT64_MAX;
 	queue->size = FIRST_SIZE;
 	queue->ring = mem_array(struct envelope *, queue->size);
 	return queue;
@@ -168,9 +169,20 @@ void queue_load_end(struct queue *queue)
 	queue->read = IDLE;
 }
 
+void queue_offered(struct queue *queue, int64_t seq)
+{
+	if (queue->handed < seq)
+		queue->handed = seq;
+}
+
+void queue_limit(struct queue *queue, int64_t seq)
+{
+	queue->limit = seq;
+}
+
 struct envelope *queue_peek(const struct queue *queue, int64_t *seq)
 {
-	if (queue->sent >= queue->loaded)
+	if (queue->sent >= queue->loaded || queue->sent >= queue->limit)
 		return NULL;
 	*seq = queue->sent + 1;
 	return *slot(queue, *seq);
@@ -180,9 +192,7 @@ void queue_take(struct queue *queue)
 {
 	if (queue->sent >= queue->loaded)
 		return;
-	queue->sent++;
-	if (queue->handed < queue->sent)
-		queue->handed = queue->sent;
+	queue_offered(queue, ++queue->sent);
 }
 
 struct envelope *queue_first(const struct queue *queue, int64_t *seq, bool *sent)
@@ -214,4 +224,10 @@ void queue_rewind(struct queue *queue, int64_t seq)
 
 	if (to < queue->sent)
 		queue->sent = to;
+}
+
+void queue_resume(struct queue *queue, int64_t seq)
+{
+	queue_rewind(queue, queue->acked);
+	queue->handed = seq > queue->acked ? seq : queue->acked;
 }

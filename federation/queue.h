@@ -23,8 +23,7 @@ DEFINE_SCOPED(queue)
 int64_t queue_head(const struct queue *queue);
 int64_t queue_acked(const struct queue *queue);
 int64_t queue_sent(const struct queue *queue);
-int64_t queue_handed(const struct queue *queue); /* the highest seq ever handed over: those past
-						    acked may have arrived */
+int64_t queue_handed(const struct queue *queue); /* past acked, up to here it may have arrived */
 int64_t queue_depth(const struct queue *queue);	 /* head - acked */
 
 /* Committed: the envelope's seq. Kept in memory (a reference is taken) when it is the next after
@@ -39,6 +38,10 @@ bool queue_loading(const struct queue *queue);
 void queue_load(struct queue *queue, int64_t seq, struct envelope *envelope); /* reference taken */
 void queue_load_end(struct queue *queue);
 
+/* Whoever consumed the queue before may have handed it over up to seq. */
+void queue_offered(struct queue *queue, int64_t seq);
+/* queue_peek gives nothing past seq. */
+void queue_limit(struct queue *queue, int64_t seq);
 /* The next envelope for the destination, borrowed; NULL: none in memory now. */
 struct envelope *queue_peek(const struct queue *queue, int64_t *seq);
 void queue_take(struct queue *queue); /* the peeked one was handed over: sent moves */
@@ -51,3 +54,6 @@ bool queue_ack(struct queue *queue, int64_t seq);
 void queue_skip(struct queue *queue, int64_t seq);
 /* The destination was lost or says where it is: sent goes back to max(acked, seq). */
 void queue_rewind(struct queue *queue, int64_t seq);
+/* The destination says that it has everything up to seq, and will have nothing more of what was
+ * handed over: that is handed over again. */
+void queue_resume(struct queue *queue, int64_t seq);

@@ -98,6 +98,7 @@ static void end(struct session *session, const struct hr_err *why)
 	struct queue *queue = session->events.queue(session->ctx);
 	if (queue)
 		queue_rewind(queue, queue_acked(queue));
+	session->events.offer(session->ctx, false);
 	direct_reset(session->direct);
 	session->direct_taken = 0;
 	session->owed = 0;
@@ -146,6 +147,7 @@ static void up(struct session *session)
 	struct hr_err none = { HR_OK, "" };
 
 	metric_add(&link_metrics[LINK_SESSIONS], 1);
+	session->events.offer(session->ctx, true);
 	session->events.flush(session->ctx);
 	session->events.state(session->ctx, true, &none);
 }
@@ -258,7 +260,7 @@ static enum hr_status on_resume(struct session *session, const struct frame *fra
 	}
 	if (!enter(session, WELCOMED))
 		return err_set(err, HR_FAIL, "a second Resume");
-	queue_rewind(queue, queue_acked(queue));
+	queue_resume(queue, position);
 	session->peer_committed = position;
 	session->credit = frame->resume.window;
 	session->next = position + 1;

@@ -39,6 +39,8 @@ struct session_events {
 	const char *(*incarnation)(void *ctx);
 	/* The peer has committed everything up to seq. False: it can't have. */
 	bool (*accepted)(void *ctx, int64_t seq);
+	void (*offer)(void *ctx,
+		      bool yes); /* as journal_offer: the queue is about to be sent from */
 	void (*send)(void *ctx, const struct frame *frame); /* borrowed */
 	void (*flush)(void *ctx); /* call session_flush at the end of the turn */
 	/* Up: both may send. Not up: the session is over and the connection is to be closed; err

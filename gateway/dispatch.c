@@ -141,14 +141,20 @@ bool dispatch_permits(const struct dispatch *dispatch, struct slice to,
 	return answer.allow;
 }
 
-/* The same envelope with this site in its hop list, as another site must see it. */
+bool dispatch_is_hopped(const struct dispatch *dispatch, const struct envelope *envelope)
+{
+	const struct envelope_fields *f = &envelope->f;
+
+	return f->hop_count > 0 && slice_is(f->hops[f->hop_count - 1], dispatch->site);
+}
+
 struct envelope *dispatch_hop(const struct dispatch *dispatch, struct envelope *envelope,
 			      struct route *route)
 {
 	struct envelope *hopped;
 	struct hr_err err;
 
-	if (route->kind != ROUTE_SITE)
+	if (route->kind != ROUTE_SITE || dispatch_is_hopped(dispatch, envelope))
 		return envelope_ref(envelope);
 	if (envelope_hop(envelope, dispatch->site, &hopped, &err) == HR_OK)
 		return hopped;

@@ -47,8 +47,10 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 bool dispatch_permits(const struct dispatch *dispatch, struct slice to,
 		      const struct dispatch_people *people, struct route *refusal);
 struct route dispatch_bounce(enum bounce bounce, const char *reason); /* the route back */
-/* A reference to the envelope as the next site must see it: with this site as a hop. A loop turns
- * *route into a bounce. */
+/* It waits, or waited, for another site: this one is its last hop already. */
+bool dispatch_is_hopped(const struct dispatch *dispatch, const struct envelope *envelope);
+/* A reference to the envelope as the next site must see it: with this site as its last hop. A loop
+ * turns *route into a bounce. */
 struct envelope *dispatch_hop(const struct dispatch *dispatch, struct envelope *envelope,
 			      struct route *route);
 /* The queue a route leads to; NULL: a bounce, or `from` is in no federated domain. */

@@ -12,12 +12,15 @@ struct duty {
 	enum duty_kind kind;
 	char *lease;	  /* "installation:NAME", "link:SITE" */
 	const char *name; /* within lease */
-	bool wanted, held, asking;
+	bool wanted, held;
+	bool asking;  /* for the lease */
+	bool leaving; /* it is being given back */
 };
 
 struct duties {
 	struct loop *loop;
 	struct pg *pg;
+	struct journal *journal;
 	const struct duties_events *events;
 	void *ctx;
 	struct map *by_lease;
@@ -40,13 +43,44 @@ static void set_held(struct duty *duty, bool held)
 									  duty->kind, duty->name);
 }
 
+static void ask(struct duty *duty);
+
+static void given_back(void *arg, enum hr_status status, const struct hr_err *err)
+{
+	struct duty *duty = arg;
+
+	duty->leaving = false;
+	if (status == HR_FAIL)
+		log_error("duty.not_given_back", LOG_STR("lease", duty->lease), LOG_ERR(err));
+	ask(duty); /* it may be wanted again */
+}
+
+/* Everything that was put while it was held is committed. */
+static void give_back(void *arg)
+{
+	struct duty *duty = arg;
+
+	journal_end_lease(duty->duties->pg, slice_str(duty->lease), given_back, duty);
+}
+
+static void leave(struct duty *duty)
+{
+	if (duty->leaving)
+		return;
+	duty->leaving = true;
+	journal_put(duty->duties->journal,
+		    &(struct journal_entry){ .done = give_back, .arg = duty });
+}
+
 static void leased(void *arg, enum hr_status status, const struct hr_err *err)
 {
 	struct duty *duty = arg;
 
 	duty->asking = false;
-	if (status == HR_OK)
-		set_held(duty, duty->wanted);
+	if (status == HR_OK && duty->wanted)
+		set_held(duty, true);
+	else if (status == HR_OK)
+		leave(duty);
 	else if (status == HR_NONE)
 		set_held(duty, false);
 	else
@@ -55,7 +89,7 @@ static void leased(void *arg, enum hr_status status, const struct hr_err *err)
 
 static void ask(struct duty *duty)
 {
-	if (duty->asking || !duty->wanted || !pg_is_up(duty->duties->pg))
+	if (duty->asking || duty->leaving || !duty->wanted || !pg_is_up(duty->duties->pg))
 		return;
 	duty->asking = true;
 	journal_lease(duty->duties->pg, slice_str(duty->lease), leased, duty);
@@ -122,7 +156,6 @@ void duties_want(struct duties *duties, enum duty_kind kind, const char *name)
 	duty->wanted = true;
 }
 
-/* A lease that is no longer wanted stays with the session: nobody else wants it either. */
 void duties_end(struct duties *duties)
 {
 	struct slice key;
@@ -131,19 +164,22 @@ void duties_end(struct duties *duties)
 	for (size_t at = 0; map_next(duties->by_lease, &at, &key, &value);) {
 		struct duty *duty = value;
 
-		if (!duty->wanted)
+		if (duty->held && !duty->wanted) {
 			set_held(duty, false);
+			leave(duty);
+		}
 	}
 	ask_all(duties, false);
 }
 
-struct duties *duties_new(struct loop *loop, struct pg *pg, const struct duties_events *events,
-			  void *ctx)
+struct duties *duties_new(struct loop *loop, struct pg *pg, struct journal *journal,
+			  const struct duties_events *events, void *ctx)
 {
 	struct duties *duties = mem_new(struct duties);
 
 	duties->loop = loop;
 	duties->pg = pg;
+	duties->journal = journal;
 	duties->events = events;
 	duties->ctx = ctx;
 	duties->by_lease = map_new();

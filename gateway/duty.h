@@ -6,6 +6,7 @@
 
 #include "base/loop.h"
 #include "base/pg.h"
+#include "federation/journal.h"
 
 enum duty_kind { DUTY_INSTALLATION, DUTY_LINK };
 
@@ -17,13 +18,16 @@ struct duties_events {
 	void (*lost)(void *ctx, enum duty_kind kind, const char *name);
 };
 
-/* `pg` is borrowed: the connection that also commits, so that a lease lost is a commit lost. */
-struct duties *duties_new(struct loop *loop, struct pg *pg, const struct duties_events *events,
-			  void *ctx);
+/* `pg` is borrowed: the connection on which `journal` commits, so that a lease lost is a commit
+ * lost. The journal is borrowed too: a lease is given back once what was put before is committed,
+ * so that whoever takes it finds all that its holder did. */
+struct duties *duties_new(struct loop *loop, struct pg *pg, struct journal *journal,
+			  const struct duties_events *events, void *ctx);
 void duties_free(struct duties *duties); /* no events */
 DEFINE_SCOPED(duties)
 
-/* The whole set that is wanted: duties_begin, duties_want for each, duties_end. */
+/* The whole set that is wanted: duties_begin, duties_want for each, duties_end. What is wanted no
+ * longer is lost at once, and its lease is given back. */
 void duties_begin(struct duties *duties);
 void duties_want(struct duties *duties, enum duty_kind kind, const char *name);
 void duties_end(struct duties *duties);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "gateway/edges.h"
+#include "gateway/leftovers.h"
 #include "gateway/neighbours.h"
 #include "gateway/report.h"
 #include "schema/journal.h"
@@ -33,6 +34,7 @@ struct gateway {
 	struct switchboard *switchboard;
 	struct neighbours *neighbours;
 	struct edges *edges;
+	struct leftovers *leftovers;
 	struct report *report;
 	struct timer *tick_timer, *maintain_timer, *drain_timer;
 	msec drain_until; /* 0: not draining */
@@ -72,11 +74,12 @@ static void duty_taken(void *ctx, enum duty_kind kind, const char *name)
 	switch (kind) {
 	case DUTY_INSTALLATION:
 		edges_start(gateway->edges, registry_config(gateway->registry), name);
-		return;
+		break;
 	case DUTY_LINK:
 		update_links(gateway);
-		return;
+		break;
 	}
+	leftovers_update(gateway->leftovers, gateway->duties);
 }
 
 static void duty_lost(void *ctx, enum duty_kind kind, const char *name)
@@ -86,17 +89,20 @@ static void duty_lost(void *ctx, enum duty_kind kind, const char *name)
 	switch (kind) {
 	case DUTY_INSTALLATION:
 		edges_stop(gateway->edges, name);
-		return;
+		break;
 	case DUTY_LINK:
 		update_links(gateway);
-		return;
+		break;
 	}
+	leftovers_update(gateway->leftovers, gateway->duties);
 }
 
 static const struct duties_events duties_events = { .taken = duty_taken, .lost = duty_lost };
 
-static void update_duties(struct gateway *gateway, const struct config *config)
+static void update_duties(struct gateway *gateway)
 {
+	const struct config *config = registry_config(gateway->registry);
+
 	duties_begin(gateway->duties);
 	for (size_t i = 0; i < config->installation_count; i++)
 		if (strcmp(config->installations[i].site, config->local_site) == 0)
@@ -105,7 +111,16 @@ static void update_duties(struct gateway *gateway, const struct config *config)
 	for (size_t i = 0; i < config->site_count; i++)
 		if (config_is_linked(config, config->sites[i].name))
 			duties_want(gateway->duties, DUTY_LINK, config->sites[i].name);
+	leftovers_want(gateway->leftovers, gateway->duties);
 	duties_end(gateway->duties);
+}
+
+static void leftovers_found(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	update_duties(gateway);
+	leftovers_update(gateway->leftovers, gateway->duties);
 }
 
 /* --- events of the parts --------------------------------------------------------------------- */
@@ -124,6 +139,8 @@ static enum hr_status settle(struct gateway *gateway, const struct config *confi
 	gateway->switchboard = switchboard_new(gateway->loop, dispatch, options->patience);
 	gateway->edges =
 		edges_new(gateway->loop, options, dispatch, gateway->switchboard, gateway->desk);
+	gateway->leftovers = leftovers_new(gateway->loop, dispatch, gateway->switchboard,
+					   leftovers_found, gateway);
 	gateway->report = report_new(options->node, dispatch);
 	gateway->site = give(site);
 	return HR_OK;
@@ -136,6 +153,7 @@ static void go_on(struct gateway *gateway)
 		return;
 	neighbours_go_on(gateway->neighbours);
 	switchboard_go_on(gateway->switchboard);
+	leftovers_go_on(gateway->leftovers);
 }
 
 static void registry_changed(void *ctx, const struct config *config)
@@ -153,8 +171,9 @@ static void registry_changed(void *ctx, const struct config *config)
 		end_with(gateway, &err);
 		return;
 	}
+	leftovers_configure(gateway->leftovers);
 	edges_configure(gateway->edges, config);
-	update_duties(gateway, config);
+	update_duties(gateway);
 	update_links(gateway);
 	go_on(gateway);
 	if (!gateway->ready) {
@@ -311,6 +330,7 @@ static void drain(void *arg)
 	if (gateway->site) {
 		edges_drain(gateway->edges);
 		neighbours_drain(gateway->neighbours);
+		leftovers_drain(gateway->leftovers);
 	}
 	look_drained(gateway);
 }
@@ -320,6 +340,7 @@ static void gateway_close(struct gateway *gateway)
 	timer_free(gateway->tick_timer);
 	timer_free(gateway->maintain_timer);
 	timer_free(gateway->drain_timer);
+	leftovers_free(gateway->leftovers);
 	edges_free(gateway->edges);
 	switchboard_free(gateway->switchboard);
 	neighbours_free(gateway->neighbours);
@@ -347,7 +368,8 @@ static void gateway_open(struct gateway *gateway)
 		journal_new(loop, gateway->journal_pg, options->node, &journal_events, gateway);
 	gateway->registry = registry_new(loop, gateway->side_pg, &registry_events, gateway);
 	gateway->desk = desk_new(loop, gateway->side_pg);
-	gateway->duties = duties_new(loop, gateway->journal_pg, &duties_events, gateway);
+	gateway->duties =
+		duties_new(loop, gateway->journal_pg, gateway->journal, &duties_events, gateway);
 	gateway->dispatch = (struct dispatch){
 		.journal = gateway->journal,
 		.registry = gateway->registry,

@@ -272,7 +272,8 @@ enum hr_status switchboard_reroute(struct switchboard *switchboard, struct journ
 
 	struct route route = dispatch_decide(dispatch, envelope, &people);
 
-	if (route.kind == ROUTE_SITE && envelope->f.hop_count)
+	if (route.kind == ROUTE_SITE && envelope->f.hop_count &&
+	    !dispatch_is_hopped(dispatch, envelope))
 		/* No site would believe that this one speaks for the sender. */
 		route = dispatch_bounce(BOUNCE_RECIPIENT_UNAVAILABLE,
 					"the recipient moved to another site: send it again");

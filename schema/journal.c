@@ -12,6 +12,7 @@ struct request {
 		journal_position_fn *position;
 		journal_node_fn *node;
 		journal_asked_fn *asked;
+		journal_leftovers_fn *leftovers;
 		journal_lease_fn *plain;
 	} fn;
 	void *arg;
@@ -45,6 +46,14 @@ static enum hr_status one_row(enum hr_status status, const PGresult *result,
 	return err_set(missing, HR_FAIL, "%d rows came where one was expected", PQntuples(result));
 }
 
+static void done(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
+{
+	struct request request = request_end(arg);
+
+	(void)result;
+	request.fn.plain(request.arg, status, err);
+}
+
 /* ---- commit */
 
 static const struct pg_statement commit_statement = {
@@ -53,7 +62,8 @@ static const struct pg_statement commit_statement = {
 	" $5::bigint[], $6::bool[], $7::int[], $8::int[], $9::text[], $10::text[], $11::bytea[],"
 	" $12::timestamptz[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[],"
 	" $17::timestamptz[], $18::bytea[], $19::text[], $20::text[], $21::text[], $22::bool[],"
-	" $23::timestamptz[], $24::bytea[], $25::text[], $26::text[], $27::text[]) AS first"
+	" $23::timestamptz[], $24::bytea[], $25::text[], $26::text[], $27::text[], $28::bool[]) AS "
+	"first"
 };
 
 static void committed(void *arg, enum hr_status status, const PGresult *result,
@@ -180,6 +190,13 @@ static void add_cancels(struct pg_params *params, const struct journal_cancel_in
 	ADD_COLUMN(params, PG_TEXT, cancels, n, awaits);
 }
 
+static void add_offers(struct pg_params *params, const struct journal_batch *batch)
+{
+	pg_begin_array(params, PG_BOOL, batch->queue_count);
+	for (size_t i = 0; i < batch->queue_count; i++)
+		pg_item_bool(params, batch->queues[i].offer);
+}
+
 void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_commit_fn *fn,
 		    void *arg)
 {
@@ -198,6 +215,7 @@ void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_co
 	add_origins(params, batch);
 	add_later(params, batch->later, batch->later_count);
 	add_cancels(params, batch->cancels, batch->cancel_count);
+	add_offers(params, batch);
 	pg_send_owned(pg, &commit_statement, params, committed, request);
 	free(offsets);
 	free(counts);
@@ -206,9 +224,10 @@ void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_co
 /* ---- open */
 
 static const struct pg_statement open_statement = {
-	"journal_open", "SELECT id, head, acked, incarnation FROM hedgerow.journal_open($1::text)"
+	"journal_open",
+	"SELECT id, head, acked, offered, incarnation FROM hedgerow.journal_open($1::text)"
 };
-enum { OPEN_ID, OPEN_HEAD, OPEN_ACKED, OPEN_INCARNATION };
+enum { OPEN_ID, OPEN_HEAD, OPEN_ACKED, OPEN_OFFERED, OPEN_INCARNATION };
 
 static void opened(void *arg, enum hr_status status, const PGresult *result,
 		   const struct hr_err *err)
@@ -223,6 +242,7 @@ static void opened(void *arg, enum hr_status status, const PGresult *result,
 			.id = pg_bigint(result, 0, OPEN_ID),
 			.head = pg_bigint(result, 0, OPEN_HEAD),
 			.acked = pg_bigint(result, 0, OPEN_ACKED),
+			.offered = pg_bigint(result, 0, OPEN_OFFERED),
 			.incarnation = pg_text(result, 0, OPEN_INCARNATION),
 		};
 	request.fn.open(request.arg, status, status == HR_OK ? &state : NULL, err);
@@ -329,6 +349,20 @@ void journal_lease(struct pg *pg, struct slice name, journal_lease_fn *fn, void 
 	pg_send_owned(pg, &lease_statement, params, have_lease, request);
 }
 
+static const struct pg_statement end_lease_statement = {
+	"journal_end_lease", "SELECT FROM hedgerow.journal_end_lease($1::text)"
+};
+
+void journal_end_lease(struct pg *pg, struct slice name, journal_lease_fn *fn, void *arg)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg);
+
+	request->fn.plain = fn;
+	pg_add_text(params, name);
+	pg_send_owned(pg, &end_lease_statement, params, done, request);
+}
+
 static const struct pg_statement node_statement = {
 	"journal_node", "SELECT last_batch FROM hedgerow.journal_node($1::text) AS last_batch"
 };
@@ -351,6 +385,33 @@ void journal_node(struct pg *pg, struct slice node, journal_node_fn *fn, void *a
 	request->fn.node = fn;
 	pg_add_text(params, node);
 	pg_send_owned(pg, &node_statement, params, have_node, request);
+}
+
+/* ---- what is left over */
+
+static const struct pg_statement leftovers_statement = {
+	"journal_leftovers", "SELECT queue, upto FROM hedgerow.journal_leftovers()"
+};
+enum { LEFTOVERS_QUEUE, LEFTOVERS_UPTO };
+
+static void have_leftovers(void *arg, enum hr_status status, const PGresult *result,
+			   const struct hr_err *err)
+{
+	struct request request = request_end(arg);
+	int rows = status == HR_OK ? PQntuples(result) : 0;
+
+	for (int row = 0; row < rows; row++)
+		request.fn.leftovers(request.arg, HR_OK, pg_text(result, row, LEFTOVERS_QUEUE),
+				     pg_bigint(result, row, LEFTOVERS_UPTO), err);
+	request.fn.leftovers(request.arg, status, (struct slice){ 0 }, 0, err);
+}
+
+void journal_leftovers(struct pg *pg, journal_leftovers_fn *fn, void *arg)
+{
+	struct request *request = request_new(arg);
+
+	request->fn.leftovers = fn;
+	pg_send_owned(pg, &leftovers_statement, NULL, have_leftovers, request);
 }
 
 /* ---- receipts that are waited for */
@@ -391,14 +452,6 @@ static const struct pg_statement dead_letter_statement = {
 static const struct pg_statement due_statement = { "journal_due", "SELECT hedgerow.journal_due()" };
 static const struct pg_statement maintain_statement = { "journal_maintain",
 							"SELECT FROM hedgerow.journal_maintain()" };
-
-static void done(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
-{
-	struct request request = request_end(arg);
-
-	(void)result;
-	request.fn.plain(request.arg, status, err);
-}
 
 void journal_dead_letter(struct pg *pg, int64_t queue, int64_t seq, struct slice packed,
 			 const char *reason, journal_lease_fn *fn, void *arg)

@@ -13,6 +13,7 @@ struct journal_row_in { /* one envelope to append */
 struct journal_queue_in {
 	int64_t id;
 	int64_t acked; /* new position, or -1: unchanged */
+	bool offer;    /* everything in it, this batch's rows too, may be handed over from now on */
 	bool wake; /* owned by another gateway: notify it (channel hedgerow_queue, payload the id)
 		    */
 };
@@ -59,7 +60,7 @@ void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_co
 
 /* Opens (makes, if new) the queue of that name. */
 struct journal_queue_state {
-	int64_t id, head, acked;
+	int64_t id, head, acked, offered;
 	struct slice incarnation; /* UUID text; changes only when the queue is made anew */
 };
 typedef void journal_open_fn(void *arg, enum hr_status status,
@@ -84,6 +85,15 @@ void journal_position(struct pg *pg, struct slice site, struct slice incarnation
  * by this session already), HR_NONE: somebody else has it. Released with the connection. */
 typedef void journal_lease_fn(void *arg, enum hr_status status, const struct hr_err *err);
 void journal_lease(struct pg *pg, struct slice name, journal_lease_fn *fn, void *arg);
+
+/* Gives it back, however often it was taken. */
+void journal_end_lease(struct pg *pg, struct slice name, journal_lease_fn *fn, void *arg);
+
+/* Queues in which something waits, up to `upto`, for a destination that this site no longer has:
+ * called for each, then once with queue.data NULL. */
+typedef void journal_leftovers_fn(void *arg, enum hr_status status, struct slice queue,
+				  int64_t upto, const struct hr_err *err);
+void journal_leftovers(struct pg *pg, journal_leftovers_fn *fn, void *arg);
 
 /* Registers this node and returns the number of its last committed batch. */
 typedef void journal_node_fn(void *arg, enum hr_status status, int64_t last_batch,

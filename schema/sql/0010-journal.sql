@@ -20,6 +20,7 @@ CREATE TABLE hedgerow.queue (
 	name text NOT NULL UNIQUE,
 	head bigint NOT NULL DEFAULT 0,
 	acked bigint NOT NULL DEFAULT 0,
+	offered bigint NOT NULL DEFAULT 0, -- up to here it may have been handed over; kept for links only
 	incarnation uuid NOT NULL DEFAULT gen_random_uuid(),
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CHECK (acked >= 0 AND acked <= head)
@@ -115,7 +116,8 @@ ALTER TABLE hedgerow.journal ALTER COLUMN envelope SET STORAGE EXTERNAL; -- no t
 SELECT hedgerow.journal_add_part(1);
 
 -- Appends and acknowledges. queues are ascending by id; counts[i] rows go to queues[i]; row r goes
--- to queues[row_queue[r]] as its row_offset[r]-th, both from 1. acked -1: unchanged.
+-- to queues[row_queue[r]] as its row_offset[r]-th, both from 1. acked -1: unchanged. offer[i]: all of
+-- queues[i] may be handed over from now on.
 -- later_*: rows for the table deferred; cancel_*: receipts (of recipient, to sender, for a stanza id).
 -- Returns the seq of the first row of each queue, 0 where there is none; NULL when this batch was
 -- committed before.
@@ -127,7 +129,8 @@ CREATE FUNCTION hedgerow.journal_commit(
 	later_queue bigint[] DEFAULT '{}', later_at timestamptz[] DEFAULT '{}', later_id bytea[] DEFAULT '{}',
 	later_sender text[] DEFAULT '{}', later_recipient text[] DEFAULT '{}', later_awaits text[] DEFAULT '{}',
 	later_asked boolean[] DEFAULT '{}', later_expires timestamptz[] DEFAULT '{}', later_envelope bytea[] DEFAULT '{}',
-	cancel_recipient text[] DEFAULT '{}', cancel_sender text[] DEFAULT '{}', cancel_awaits text[] DEFAULT '{}') RETURNS bigint[]
+	cancel_recipient text[] DEFAULT '{}', cancel_sender text[] DEFAULT '{}', cancel_awaits text[] DEFAULT '{}',
+	offer boolean[] DEFAULT '{}') RETURNS bigint[]
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
@@ -141,7 +144,7 @@ DECLARE
 	top bigint;
 BEGIN
 	IF total = 0 AND coalesce(cardinality(origin_site), 0) = 0 AND cardinality(later_queue) = 0
-		AND cardinality(cancel_awaits) = 0 THEN
+		AND cardinality(cancel_awaits) = 0 AND NOT true = ANY (offer) THEN
 		-- Acknowledgements only: lost in a crash, they come again.
 		PERFORM set_config('synchronous_commit', 'off', true);
 	END IF;
@@ -161,13 +164,9 @@ BEGIN
 
 	FOR i IN 1 .. coalesce(cardinality(queues), 0) LOOP
 		n := counts[i];
-		IF acked[i] < 0 THEN
-			UPDATE hedgerow.queue AS q SET head = q.head + n
-				WHERE q.id = queues[i] RETURNING q.head INTO top;
-		ELSE
-			UPDATE hedgerow.queue AS q SET head = q.head + n, acked = greatest(q.acked, acked[i])
-				WHERE q.id = queues[i] RETURNING q.head INTO top;
-		END IF;
+		UPDATE hedgerow.queue AS q SET head = q.head + n, acked = greatest(q.acked, acked[i]),
+				offered = CASE WHEN offer[i] THEN q.head + n ELSE q.offered END
+			WHERE q.id = queues[i] RETURNING q.head INTO top;
 		IF top IS NULL THEN
 			RAISE EXCEPTION USING ERRCODE = 'HR003', MESSAGE = format('there is no queue %s', queues[i]);
 		END IF;
@@ -265,7 +264,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE FUNCTION hedgerow.journal_open(name text)
-	RETURNS TABLE (id bigint, head bigint, acked bigint, incarnation text)
+	RETURNS TABLE (id bigint, head bigint, acked bigint, offered bigint, incarnation text)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
@@ -273,7 +272,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM hedgerow.queue q WHERE q.name = journal_open.name) THEN
 		INSERT INTO hedgerow.queue (name) VALUES (journal_open.name) ON CONFLICT DO NOTHING;
 	END IF;
-	RETURN QUERY SELECT q.id, q.head, q.acked, q.incarnation::text
+	RETURN QUERY SELECT q.id, q.head, q.acked, q.offered, q.incarnation::text
 		FROM hedgerow.queue q WHERE q.name = journal_open.name;
 END $$;
 
@@ -315,6 +314,33 @@ END;
 CREATE FUNCTION hedgerow.journal_lease(name text) RETURNS boolean
 LANGUAGE sql
 RETURN pg_try_advisory_lock(hashtextextended(name, 0));
+
+-- However often this session has taken it.
+CREATE FUNCTION hedgerow.journal_end_lease(name text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	key bigint := hashtextextended(name, 0);
+BEGIN
+	WHILE EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.pid = pg_backend_pid()
+		AND l.classid::bigint = (key >> 32) & 4294967295 AND l.objid::bigint = key & 4294967295) LOOP
+		PERFORM pg_advisory_unlock(key);
+	END LOOP;
+END $$;
+
+-- Queues in which something waits for a destination that this site no longer has, and how far: what
+-- is appended later is for one that has come back.
+CREATE FUNCTION hedgerow.journal_leftovers() RETURNS TABLE (queue text, upto bigint)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT q.name, q.head FROM hedgerow.queue q WHERE q.head > q.acked AND CASE split_part(q.name, ':', 1)
+		WHEN 'link' THEN NOT EXISTS (SELECT FROM hedgerow.link l
+			WHERE l.site = hedgerow.local_site() AND l.peer = split_part(q.name, ':', 2))
+		WHEN 'xmpp' THEN NOT EXISTS (SELECT FROM hedgerow.installation i
+				WHERE i.site = hedgerow.local_site() AND i.installation = split_part(q.name, ':', 2))
+			OR NOT EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.domain = split_part(q.name, ':', 3))
+		ELSE false END
+	ORDER BY q.id;
+END;
 
 CREATE FUNCTION hedgerow.journal_dead_letter(queue bigint, seq bigint, envelope bytea, reason text) RETURNS void
 LANGUAGE sql
@@ -411,14 +437,16 @@ GRANT SELECT, INSERT ON hedgerow.journal, hedgerow.dead_letter TO hedgerow_gatew
 GRANT SELECT, INSERT, DELETE ON hedgerow.deferred TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.journal_part TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
-	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
+	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,
+	hedgerow.journal_leftovers, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
 	hedgerow.journal_add_part, hedgerow.journal_part_in_use, hedgerow.journal_lock_key, hedgerow.setting_value,
 	hedgerow.check_keys FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
-	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_dead_letter, hedgerow.journal_maintain
+	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,
+	hedgerow.journal_leftovers, hedgerow.journal_dead_letter, hedgerow.journal_maintain
 	TO hedgerow_gateway;
 
-COMMENT ON TABLE hedgerow.queue IS 'Destinations of the journal: head is the last seq appended, acked the last one accepted';
+COMMENT ON TABLE hedgerow.queue IS 'Destinations of the journal: head is the last seq appended, acked the last one accepted, offered the last one that may have gone';
 COMMENT ON TABLE hedgerow.journal IS 'Envelopes on their way; whole partitions are dropped when all queues are past them';
 COMMENT ON TABLE hedgerow.journal_part IS 'The journal''s partitions; the one without closed_at takes rows';
 COMMENT ON TABLE hedgerow.resume_position IS 'How far we have what each site sends';

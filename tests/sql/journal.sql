@@ -143,4 +143,20 @@ SELECT ok((SELECT running FROM hedgerow.gateway_status WHERE node = 'n1'), 'a ga
 SELECT pg_advisory_unlock_all() \g /dev/null
 SELECT ok(NOT (SELECT running FROM hedgerow.gateway_status WHERE node = 'n1'), 'without it, not');
 SELECT is((SELECT state FROM hedgerow.stream_status), 'no gateway', 'and then nobody knows');
+SELECT is(hedgerow.journal_commit('n1', 1000, '{1}', '{0}', '{-1}', '{f}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', offer => '{t}'), '{0}', 'an offer');
+SELECT is((SELECT offered FROM hedgerow.journal_open('link:boston')), (SELECT head FROM hedgerow.queue WHERE id = 1), 'is of all that is there');
+SELECT is((SELECT count(*) FROM hedgerow.journal_leftovers()), 0::bigint, 'where nothing waits, nothing is left over');
+SELECT is(cardinality(pg_temp.append(1001, 1, 1)) + cardinality(pg_temp.append(1002, 2, 1)), 2, 'something waits');
+SELECT is((SELECT queue || ' ' || (upto = (SELECT head FROM hedgerow.queue WHERE id = 1)) FROM hedgerow.journal_leftovers()), 'link:boston true', 'what waits for a link that there is not is left over');
+SELECT hedgerow.add_link('boston') \g /dev/null
+SELECT is((SELECT count(*) FROM hedgerow.journal_leftovers()), 0::bigint, 'until there is one');
+SELECT hedgerow.remove_domain('example.com', force => true) \g /dev/null
+SET session_replication_role = replica;
+DELETE FROM hedgerow.email_domain;
+RESET session_replication_role;
+SELECT is((SELECT queue FROM hedgerow.journal_leftovers()), 'xmpp:prosody-a:example.com', 'so is what waits for a domain that nobody grants');
+SELECT is(ARRAY[hedgerow.journal_lease('link:boston'), hedgerow.journal_lease('link:boston'), hedgerow.is_leased('link:boston')], '{t,t,t}', 'a lease is taken as often as asked');
+SELECT hedgerow.journal_end_lease('link:boston') \g /dev/null
+SELECT hedgerow.journal_end_lease('link:boston') \g /dev/null
+SELECT is(hedgerow.is_leased('link:boston'), false, 'and ended at once');
 SELECT * FROM finish();

@@ -293,6 +293,74 @@ static void what_is_given_up_goes_with_its_replacement(void **state)
 	scene_free(scene);
 }
 
+static void turn_until_idle(struct scene *scene, int64_t put)
+{
+	scene->want = put;
+	while (scene->put < put || !journal_is_idle(scene->journal) ||
+	       !journal_queue(scene->target) || queue_depth(journal_queue(scene->target)) < put)
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+}
+
+/* Two go while it is offered, one comes after that; who takes over knows. */
+static void what_may_have_gone_is_known_to_who_comes_after(void **state)
+{
+	struct scene *scene = scene_new("offered");
+	int64_t seq;
+
+	(void)state;
+	scene->accept_all = false;
+	journal_consume(scene->target, on_ready, scene);
+	turn_until_idle(scene, 1);
+	assert_int_equal(queue_handed(journal_queue(scene->target)), 0);
+	journal_offer(scene->target, true);
+	assert_null(queue_peek(journal_queue(scene->target), &seq)); /* not before the commit */
+	while (!queue_peek(journal_queue(scene->target), &seq))
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	int64_t commits = journal_metrics[JOURNAL_COMMITS].value;
+	turn_until_idle(scene, 2);
+	assert_int_equal(journal_metrics[JOURNAL_COMMITS].value, commits + 1);
+	queue_take(journal_queue(scene->target));
+	assert_non_null(queue_peek(journal_queue(scene->target), &seq)); /* offered as it came */
+	journal_offer(scene->target, false);
+	turn_until_idle(scene, 3);
+	assert_int_equal(queue_handed(journal_queue(scene->target)), 1);
+	scene_free(scene); /* as kill -9 would */
+
+	scene = scene_new("offered");
+	scene->put = 3;
+	scene->accept_all = false;
+	journal_consume(scene->target, on_ready, scene);
+	turn_until_idle(scene, 3);
+	assert_int_equal(queue_handed(journal_queue(scene->target)), 2);
+	scene_free(scene);
+}
+
+static void what_was_accepted_is_kept_when_the_queue_is_let_go(void **state)
+{
+	struct scene *scene = scene_new("let go");
+	int64_t seq;
+
+	(void)state;
+	scene->accept_all = false;
+	journal_consume(scene->target, on_ready, scene);
+	turn_until_idle(scene, 2);
+	assert_non_null(queue_peek(journal_queue(scene->target), &seq));
+	queue_take(journal_queue(scene->target));
+	assert_true(journal_ack(scene->target, seq));
+	journal_release(scene->target);
+	while (!journal_is_idle(scene->journal))
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	scene_free(scene);
+
+	scene = scene_new("let go");
+	scene->put = 1;
+	scene->accept_all = false;
+	journal_consume(scene->target, on_ready, scene);
+	turn_until_idle(scene, 1);
+	assert_int_equal(queue_acked(journal_queue(scene->target)), seq);
+	scene_free(scene);
+}
+
 static void count_up(void *arg)
 {
 	++*(int *)arg;
@@ -390,6 +458,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_was_not_accepted_is_there_after_a_restart),
 		cmocka_unit_test(a_position_moves_with_what_it_brought),
 		cmocka_unit_test(what_is_given_up_goes_with_its_replacement),
+		cmocka_unit_test(what_may_have_gone_is_known_to_who_comes_after),
+		cmocka_unit_test(what_was_accepted_is_kept_when_the_queue_is_let_go),
 		cmocka_unit_test(what_is_deferred_comes_later_unless_its_receipt_came),
 		cmocka_unit_test(two_gateways_cannot_share_a_node_name),
 	};

@@ -88,7 +88,7 @@ static bool ack(void *arg, int64_t seq)
 	return queue_ack(((struct side *)arg)->queue, seq);
 }
 
-static const struct link_source source = { queue_of, incarnation_of, ack };
+static const struct link_source source = { queue_of, incarnation_of, ack, NULL };
 
 static struct link *link_of(struct side *side)
 {

@@ -127,6 +127,32 @@ static void sends_again_after_a_loss(void **state)
 	assert_int_equal(queue_handed(queue), 5);
 }
 
+static void knows_what_may_have_arrived(void **state)
+{
+	(void)state;
+	scoped(queue) queue = queue_new(0, 0);
+	int64_t seq;
+
+	for (int64_t i = 1; i <= 5; i++)
+		commit(queue, i);
+	queue_offered(queue, 3); /* by whoever had the queue before */
+	assert_int_equal(queue_handed(queue), 3);
+	queue_limit(queue, 4);
+	for (int64_t i = 1; i <= 4; i++)
+		take(queue, i);
+	assert_null(queue_peek(queue, &seq));
+	queue_limit(queue, INT64_MAX);
+	take(queue, 5);
+	assert_int_equal(queue_handed(queue), 5);
+	queue_resume(queue, 2); /* 3 to 5 did not arrive, and will not */
+	assert_int_equal(queue_handed(queue), 2);
+	assert_int_equal(queue_sent(queue), 0);
+	take(queue, 1);
+	assert_true(queue_ack(queue, 1));
+	queue_resume(queue, 0);
+	assert_int_equal(queue_handed(queue), 1);
+}
+
 static void skips_what_is_given_up_sent_or_not(void **state)
 {
 	(void)state;
@@ -483,6 +509,7 @@ int main(void)
 		cmocka_unit_test(hands_over_in_order_and_forgets_what_is_accepted),
 		cmocka_unit_test(believes_no_acknowledgement_of_what_was_not_sent),
 		cmocka_unit_test(sends_again_after_a_loss),
+		cmocka_unit_test(knows_what_may_have_arrived),
 		cmocka_unit_test(skips_what_is_given_up_sent_or_not),
 		cmocka_unit_test(reads_what_it_does_not_have),
 		cmocka_unit_test(wants_nothing_when_all_is_in_memory),

@@ -67,7 +67,7 @@ struct step {
 static struct {
 	struct session *session;
 	struct queue *queue;
-	bool open, flush;
+	bool open, flush, offering;
 	struct buf log;
 } t;
 
@@ -94,9 +94,16 @@ static bool on_accepted(void *ctx, int64_t seq)
 	return queue_ack(t.queue, seq);
 }
 
+static void on_offer(void *ctx, bool yes)
+{
+	(void)ctx;
+	t.offering = yes;
+}
+
 static void on_send(void *ctx, const struct frame *frame)
 {
 	(void)ctx;
+	assert_true(t.offering || frame->kind != FRAME_BATCH);
 	assert_int_equal(frame->session, OUR_ID);
 	NOTE("%s", frame_kind_name(frame->kind));
 	if (frame->kind == FRAME_HELLO)
@@ -130,6 +137,7 @@ static void on_state(void *ctx, bool up, const struct hr_err *err)
 {
 	(void)ctx;
 	assert_int_equal(session_is_up(t.session), up);
+	assert_int_equal(t.offering, up);
 	if (up)
 		NOTE("UP; ");
 	else
@@ -157,8 +165,8 @@ static void on_direct(void *ctx, struct envelope *envelope)
 }
 
 static const struct session_events events = {
-	queue_of, incarnation_of, on_accepted, on_send,	  on_flush,
-	on_state, on_hello,	  on_envelope, on_direct,
+	queue_of, incarnation_of, on_accepted, on_offer,    on_send,
+	on_flush, on_state,	  on_hello,    on_envelope, on_direct,
 };
 
 /* --- what is done to it --- */
