@@ -111,7 +111,7 @@ static void clean(struct slice text, struct buf *out)
 		}
 		at += len;
 	}
-	if (!out->overflowed)
+	if (start < text.len && !out->overflowed)
 		charset_add(out, (struct slice){ text.data + start, text.len - start });
 }
 

@@ -5,6 +5,8 @@
 
 #include <strings.h>
 
+enum { FIELDS_FIRST = 64 };
+
 struct entity {
 	struct mime_part part;
 	char *type;	    /* owned: part.type */
@@ -65,7 +67,7 @@ static size_t name_length(struct slice line)
 static void add_field(struct mime *mime, struct slice line, size_t name)
 {
 	if (mime->field_count == mime->field_size) {
-		mime->field_size = mime->field_size ? 2 * mime->field_size : 64;
+		mime->field_size *= 2;
 		mime->fields = mem_resize(mime->fields, mime->field_size, sizeof *mime->fields);
 	}
 	const char *colon = memchr(line.data, ':', line.len);
@@ -207,7 +209,11 @@ enum hr_status mime_parse(struct slice bytes, struct mime **out, struct hr_err *
 {
 	scoped(mime) mime = mem_new(struct mime);
 
+	if (bytes.len == 0)
+		return err_set(err, HR_FAIL, "the mail is empty");
 	mime->entities = mem_array(struct entity, MIME_PARTS_MAX);
+	mime->fields = mem_array(struct mime_field, FIELDS_FIRST);
+	mime->field_size = FIELDS_FIRST;
 	if (cut(mime, bytes, 0, "text/plain", err) != HR_OK)
 		return err->status;
 	if (mime->entities[0].part.field_count == 0)

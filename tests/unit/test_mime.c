@@ -99,7 +99,7 @@ static void knows_what_is_inside_what(void **state)
 static void refuses_what_is_no_mail(void **state)
 {
 	(void)state;
-	expect_refused(slice_lit(""), "no header");
+	expect_refused((struct slice){ 0 }, "is empty");
 	expect_refused(slice_lit("\r\n\r\nhi"), "no header");
 	expect_refused(slice_lit(" folded: x\r\n\r\nhi"), "no header");
 	expect_refused(slice_lit("From ada Mon Jan 1\r\nSubject: x\r\n\r\n"), "no header");
