@@ -93,7 +93,7 @@ class Bench:
         self.secrets = f"{options.lab}/a/secrets"
         with open(f"{options.lab}/{system}/access", encoding="utf-8") as file:
             self.url, self.base, self.reader, self.admin, self.admin_password = file.read().split("\n")[:5]
-        self.filter = None  # that of the forest, once it is there
+        self.filter = self.people = None  # of the forest, once it is there
 
     # The forest, all at once: the daemon begins to read when it is committed.
     def add_forest(self, among=None):
@@ -157,7 +157,8 @@ class Bench:
         before, since = self.newest_run(), time.time()
         self.add_forest(among)
         _, finished, read = self.run_after(before)
-        self.everywhere(self.a.value("SELECT count(*) FROM hedgerow.person WHERE forest = %s", self.system))
+        self.people = self.a.value("SELECT count(*) FROM hedgerow.person WHERE forest = %s", self.system)
+        self.everywhere(self.people)
         return finished - since, time.time() - since, read
 
     def unchanged_run(self):
@@ -183,8 +184,8 @@ class Bench:
     def changes(self, count):
         """Milliseconds from the change of an address to its being routable at both sites, each time."""
         directory = self.connect()
-        took = []
-        for number in random.Random(3).sample(range(5000), count):
+        took, here = [], []
+        for number in random.Random(3).sample(range(self.people), count):
             name = f"u{number}"
             found = [one for one in directory.search_s(self.base, ldap.SCOPE_SUBTREE, f"({NAMES[self.system]}={name})", ["1.1"])
                      if one[0]]
@@ -195,7 +196,13 @@ class Bench:
             for site in (self.a, self.b):
                 wait_until(lambda: site.value("SELECT address FROM hedgerow.lookup_addresses(ARRAY[%s])", new) == new,
                            f"{new} to be routable", VISIBLE_SECONDS, 0.002)
-            took.append((time.time() - since) * 1000)
+                here.append((time.time() - since) * 1000)
+            took.append(here.pop())
+        if took:
+            runs = self.a.value("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM took) * 1000)"
+                                " FROM hedgerow.sync_runs WHERE kind = 'changes' AND forest = %s", self.system)
+            note(f"{self.system}: a run of changes takes {runs or 0:.0f} ms; routable at the site that reads after"
+                 f" {statistics.median(here):.0f} ms, at both after " + " ".join(f"{one:.0f}" for one in took))
         return took
 
     def connect(self):
@@ -226,8 +233,6 @@ class Bench:
             note(f"{self.system}, round {number + 1}: ldapsearch {rounds['ldapsearch_s'][-1]:.2f} s, first publish"
                  f" {first:.2f} s, at the other site {everywhere:.2f} s, unchanged run {unchanged:.2f} s, {rows} rows written")
         took = self.changes(self.options.changes)
-        if took:
-            note(f"{self.system}: changes routable at both sites after " + " ".join(f"{one:.0f}" for one in took) + " ms")
         return {"system": self.system, "entries": entries,
                 **{name: round(statistics.median(values), 3) for name, values in rounds.items()},
                 "rows_written": written, "rss_mib": round(self.rss_mib(), 1), "rss_of_a_tenth_mib": round(tenth, 1),
