@@ -174,31 +174,50 @@ def test_nothing_native_of_the_other_side_was_ever_received(lab, pair):
 # --- refusals: the right error, once ---
 
 
-def once(client, stanza_id):
-    """The error, after proof that no second one is on its way."""
+def once(client, stanza_id, other):
+    """The error, after proof that no second one is on its way: `other`, at the other site, is asked and
+    answers, through the queues, the link and the streams that a second one would come through."""
     error = client.wait_error(stanza_id)
-    client.round_trip()
+    there_and_back(client, other)
     assert len(client.errors(stanza_id)) == 1
     return error
 
 
+def there_and_back(client, other):
+    text = unique("there")
+    client.message(other.account.address, text)
+    other.wait_body(text)
+    other.message(client.account.address, text)
+    client.wait_body(text)
+
+
+def test_a_second_error_would_be_seen(pair):
+    ada, bob = pair
+    stanza_id = ada.message("nobody@example.com", "anyone?")
+    ada.wait_error(stanza_id)
+    bob.send(f"<message type='error' id='{stanza_id}' to='{ADA}/test'><error type='cancel'>"
+             "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    with pytest.raises(AssertionError, match="== 1"):
+        once(ada, stanza_id, bob)
+
+
 def test_an_unknown_person_is_item_not_found(pair):
-    ada, _ = pair
-    condition, _, sender = once(ada, ada.message("nobody@example.com", "anyone?"))
+    ada, bob = pair
+    condition, _, sender = once(ada, ada.message("nobody@example.com", "anyone?"), bob)
     assert (condition, sender) == ("item-not-found", "nobody@example.com")
 
 
 def test_a_query_to_an_unknown_person_is_answered(pair):
-    ada, _ = pair
-    condition, _, _ = once(ada, ada.query("nobody@example.com/x", "<ping xmlns='urn:xmpp:ping'/>"))
+    ada, bob = pair
+    condition, _, _ = once(ada, ada.query("nobody@example.com/x", "<ping xmlns='urn:xmpp:ping'/>"), bob)
     assert condition == "item-not-found"
 
 
 def test_a_person_who_is_disabled_in_the_directory_is_not_reached(lab, pair):
-    ada, _ = pair
+    ada, bob = pair
     address = lab.value("amsterdam", "SELECT address FROM hedgerow.person WHERE NOT enabled AND site = 'boston'"
                                      " ORDER BY address LIMIT 1")
-    condition, _, _ = once(ada, ada.message(address, "asleep?"))
+    condition, _, _ = once(ada, ada.message(address, "asleep?"), bob)
     assert condition == "recipient-unavailable"
 
 
@@ -207,11 +226,11 @@ def test_a_rule_refuses_with_its_reason(lab, login):
     jane_address, grace_address = "jane.baker@example.com", "grace.adams@example.com"
     reason = f"not before the merger {unique()}"
     lab.hedgerow("amsterdam", "rule", "add", "no-grace", "deny", "--priority", "1",
-                 "--from", f"address:{grace_address}", "--reason", reason)
+                 "--from", f"address:{grace_address}", "--to", f"address:{jane_address}", "--reason", reason)
     try:
         wait_until(lambda: rule_is_in_force(grace, jane, jane_address), "the rule")
         stanza_id = grace.message(jane_address, "may I?")
-        condition, text, sender = once(grace, stanza_id)
+        condition, text, sender = once(grace, stanza_id, login("bob"))
         assert (condition, text, sender) == ("not-allowed", reason, jane_address)
         assert not jane.all(lambda s: s.get("id") == stanza_id)
     finally:
@@ -237,29 +256,28 @@ def test_a_site_down_for_longer_than_the_expiry_is_remote_server_timeout(lab, lo
         lab.link("cut")
         wait_until(lambda: not lab.link_is_up(), "the loss of the link", 40)
         stanza_id = erik.message(fay_address, text)
-        condition, _, sender = once(erik, stanza_id)
-        assert (condition, sender) == ("remote-server-timeout", fay_address)
+        erik.wait_error(stanza_id)
     finally:
         lab.link("flow")
         lab.sql("amsterdam", "UPDATE hedgerow.site SET message_expiry = '7 days' WHERE site = 'amsterdam'")
     lab.wait_link()
-    after = unique("after")
-    erik.message(fay_address, after)
-    fay.wait_body(after)
+    condition, _, sender = once(erik, stanza_id, fay)
+    assert (condition, sender) == ("remote-server-timeout", fay_address)
     assert not body_order(fay, text)
-    assert len(erik.errors(stanza_id)) == 1
 
 
 def test_a_query_over_a_link_that_is_down_is_remote_server_timeout(lab, pair):
-    ada, _ = pair
+    ada, bob = pair
     lab.link("cut")
     try:
         wait_until(lambda: not lab.link_is_up(), "the loss of the link", 40)
-        condition, _, _ = once(ada, ada.query(f"{BOB}/test", "<ping xmlns='urn:xmpp:ping'/>"))
-        assert condition == "remote-server-timeout"
+        stanza_id = ada.query(f"{BOB}/test", "<ping xmlns='urn:xmpp:ping'/>")
+        ada.wait_error(stanza_id)
     finally:
         lab.link("flow")
     lab.wait_link()
+    condition, _, _ = once(ada, stanza_id, bob)
+    assert condition == "remote-server-timeout"
 
 
 def test_messages_wait_for_a_link_and_arrive_in_order(lab, pair):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kill drill: while numbered messages flow both ways, each gateway is killed with -9 ten times
-at random moments, PostgreSQL of boston stops, the link is cut and stalled. Then:
+at random moments, PostgreSQL of boston stops, the link is cut and stalled. It ends when each site
+has committed 5,000 of its own, however many were refused or lost before any commit. Then:
 
+  * all of that did happen, by the logs, and messages were on their way meanwhile
   * what the first gateway committed arrives, all of it
   * in the order of its conversation
   * once between the sites; the last hop may repeat what its barrier had not covered, same stanza id
@@ -18,9 +20,10 @@ from xmpp import CLIENT
 
 SEED = int(os.environ.get("HEDGEROW_DRILL_SEED", "20020214"))
 KILLS = 10
-MESSAGES = 5000  # each way, at least; more while the drill goes on
-PATIENCE = 10    # times as many, and the drill has gone wrong
+MESSAGES = 5000  # committed each way, at least; more while the drill goes on
+PATIENCE = 10    # times as many sent, and the drill has gone wrong
 PAIRS = [("ada", "bob"), ("carol", "dave"), ("erik", "fay"), ("grace", "hugo"), ("ivan", "jane")]
+WAYS = [("amsterdam", "boston"), ("boston", "amsterdam")]
 WINDOW = 4096  # more than a barrier covers: the last hop repeats nothing older
 ID, TYPE, STANZA_ID = 1, 3, 4  # fields of wire.proto, Envelope
 
@@ -28,16 +31,16 @@ ID, TYPE, STANZA_ID = 1, 3, 4  # fields of wire.proto, Envelope
 class Conversation(threading.Thread):
     """One direction between two clients: sends numbered messages until told to end."""
 
-    def __init__(self, mark, sender, recipient, least):
+    def __init__(self, mark, sender, recipient, most):
         super().__init__(daemon=True)
         self.sender, self.recipient = sender, recipient
         self.prefix = f"{mark}-{sender.local}-{recipient.local}-"
-        self.least = least
+        self.most = most
         self.sent = 0
         self.ending = threading.Event()
 
     def run(self):
-        while self.sent < self.least or not self.ending.is_set() and self.sent < PATIENCE * self.least:
+        while not self.ending.is_set() and self.sent < self.most:
             self.sent += 1
             self.sender.message(self.recipient.account.address, f"number {self.sent}",
                                 stanza_id=f"{self.prefix}{self.sent}")
@@ -100,18 +103,33 @@ def play(lab, conversations):
         act(*words)
 
 
+def happened(lab, marks):
+    """What the logs say of it: (event, at least so often) for each."""
+    logs = {name: lab.log_since(mark) for name, mark in marks.items()}
+    for name, event, least in [("gateway-amsterdam", "event=gateway.start", KILLS),
+                               ("gateway-boston", "event=gateway.start", KILLS),
+                               ("gateway-boston", "event=database.down use=journal", 1),
+                               ("gateway-amsterdam", "event=link.state site=boston to=down", 2)]:
+        count = logs[name].count(event)
+        assert count >= least, f"{name}: {event} {count} times, not {least}"
+    assert "event=gateway.drain" not in logs["gateway-amsterdam"] + logs["gateway-boston"], "not killed but ended"
+
+
 @pytest.mark.drill
 def test_nothing_committed_is_lost_or_shown_twice(lab, login):
     lab.wait_link()
     mark = unique("drill")
+    marks = {name: lab.log_mark(name) for name in ("gateway-amsterdam", "gateway-boston")}
     conversations = []
     for left, right in PAIRS:
         one, other = login(left), login(right)
-        conversations += [Conversation(mark, one, other, MESSAGES // len(PAIRS)),
-                          Conversation(mark, other, one, MESSAGES // len(PAIRS))]
+        conversations += [Conversation(mark, one, other, PATIENCE * MESSAGES // len(PAIRS)),
+                          Conversation(mark, other, one, PATIENCE * MESSAGES // len(PAIRS))]
     for conversation in conversations:
         conversation.start()
     play(lab, conversations)
+    wait_until(lambda: all(len(journal(lab, here, f"link:{there}", mark)) >= MESSAGES for here, there in WAYS)
+               or not any(one.is_alive() for one in conversations), f"{MESSAGES} messages each way", 300)
     for conversation in conversations:
         conversation.ending.set()
     for conversation in conversations:
@@ -120,24 +138,29 @@ def test_nothing_committed_is_lost_or_shown_twice(lab, login):
     lab.wait_link()
     wait_until(lambda: all(lab.value(site, "SELECT bool_and(acked = head) FROM hedgerow.queue")
                            for site in ("amsterdam", "boston")), "the journals to drain", 120)
+    happened(lab, marks)
     report = []
-    for here, there in (("amsterdam", "boston"), ("boston", "amsterdam")):
+    for here, there in WAYS:
         left = journal(lab, here, f"link:{there}", mark)
         arrived = journal(lab, there, "xmpp:%", mark)
+        assert len(left) >= MESSAGES, f"{here} committed {len(left)} messages only"
         assert len(set(left)) == len(left), f"{here} committed a message twice"
         assert len({one for one, _ in arrived}) == len(arrived), f"{there} took a message twice"
         assert set(arrived) == set(left), f"what {here} committed is not what {there} took"
         report.append(f"{here}: {len(left)} committed")
-        check_conversations(conversations, [stanza_id for _, stanza_id in left], report)
+        checked = check_conversations(conversations, [stanza_id for _, stanza_id in left], report)
+        assert checked == len(PAIRS), f"{here}: only {checked} conversations have messages"
     print("\n" + "\n".join(report))
 
 
 def check_conversations(conversations, committed, report):
-    """Those whose messages are among the committed ones of one direction."""
+    """Those whose messages are among the committed ones of one direction; returns how many."""
+    count = 0
     for one in conversations:
         numbers = [int(s[len(one.prefix):]) for s in committed if s.startswith(one.prefix)]
         if not numbers:
             continue
+        count += 1
         seen = wait_seen(one, numbers)
         first = list(dict.fromkeys(seen))
         bounced = one.bounced()
@@ -154,6 +177,7 @@ def check_conversations(conversations, committed, report):
         report.append(f"  {one.prefix}: {one.sent} sent, {len(numbers)} committed, {len(bounced)} refused, "
                       f"{len(seen) - len(first)} repeated at the last hop, "
                       f"{len(lost)} lost before any commit: {spans(lost)}")
+    return count
 
 
 def wait_seen(conversation, committed):
