@@ -96,7 +96,7 @@ static void add_html(struct buf *out, struct slice text)
 			buf_add_str(out, "&amp;");
 			break;
 		case '\n':
-			buf_add_str(out, "<br>\n");
+			buf_add_str(out, "<br>"); /* alone: a line end counts where text is as_is */
 			break;
 		default:
 			buf_add_char(out, text.data[i]);
@@ -186,7 +186,7 @@ static void add_footer(struct body *body)
 	phrases_add(&text, body->mail->reply_to ? phrases->reply : phrases->no_reply, body->name,
 		    0);
 	buf_format(&body->plain, "-- \n" SLICE_FMT "\n", SLICE_ARG(buf_slice(&text)));
-	buf_format(&body->html, "<p%s>-- <br>\n", grey);
+	buf_format(&body->html, "<p%s>-- <br>", grey);
 	add_html(&body->html, buf_slice(&text));
 	buf_add_str(&body->html, "</p>\n");
 }

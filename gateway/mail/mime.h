@@ -16,7 +16,7 @@
 
 enum {
 	MIME_PARTS_MAX = 256,
-	MIME_DEPTH_MAX = 16,
+	MIME_DEPTH_MAX = 10,
 	MIME_FIELDS_MAX = 1000,	       /* of one header */
 	MIME_HEADER_MAX = 256 * 1024,  /* bytes of one header */
 	MIME_HEADERS_MAX = 1024 * 1024 /* bytes of all headers */

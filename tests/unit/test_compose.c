@@ -15,7 +15,7 @@
 
 static const usec sent = 1700000000000000; /* 2023-11-14 22:13:20 UTC */
 
-static const struct compose_text one[] = { { { "Three?", 6 }, 1700000000000000 } };
+static const struct compose_text one[] = { { { "Three?\n  <Ada>", 14 }, 1700000000000000 } };
 
 static struct compose usual(void)
 {
@@ -130,16 +130,16 @@ static void writes_the_whole_mail(void **state)
 	assert_string_equal(mime_part(made.mime, 0)->type, "multipart/alternative");
 	scoped_str plain = body_of(&made, 1);
 	assert_string_equal(plain,
-			    "-=- Write your reply above this line -=-\n\nThree?\n\n-- \n"
+			    "-=- Write your reply above this line -=-\n\nThree?\n  <Ada>\n\n-- \n"
 			    "Ada Adams (ada.adams@example.com) wrote this to you in a chat.\n"
 			    "Reply to this mail, and your text appears there.\n");
 	scoped_str html = body_of(&made, 2);
 	assert_string_equal(
 		html, "<!DOCTYPE html>\n<html lang=\"en\">\n<body>\n"
 		      "<p style=\"color:#777\">-=- Write your reply above this line -=-</p>\n"
-		      "<p style=\"white-space:pre-wrap\">Three?</p>\n"
-		      "<p style=\"color:#777\">-- <br>\n"
-		      "Ada Adams (ada.adams@example.com) wrote this to you in a chat.<br>\n"
+		      "<p style=\"white-space:pre-wrap\">Three?<br>  &lt;Ada&gt;</p>\n"
+		      "<p style=\"color:#777\">-- <br>"
+		      "Ada Adams (ada.adams@example.com) wrote this to you in a chat.<br>"
 		      "Reply to this mail, and your text appears there.</p>\n</body>\n</html>\n");
 }
 

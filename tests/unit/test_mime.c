@@ -155,7 +155,7 @@ static void bounds_parts_and_depth(void **state)
 	scoped(mime) deepest = parsed(buf_slice(&deep));
 	assert_int_equal(mime_part(deepest, MIME_DEPTH_MAX)->depth, MIME_DEPTH_MAX);
 	buf_add_str(&deep, MULTI("mixed", "x") "--x\n");
-	expect_refused(buf_slice(&deep), "deeper than 16");
+	expect_refused(buf_slice(&deep), "deeper than 10");
 }
 
 static const char words[] =
