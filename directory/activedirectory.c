@@ -1,14 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Active Directory: one paged search of the whole subtree. The anchor is objectGUID. */
+/* Active Directory. Everything is read in pages. Of changes, DirSync or, where it is not granted,
+ * the update sequence numbers tell who has changed, also by having been deleted; those are read
+ * again by their objectGUID, which is the anchor, as the forest's filter lets them be seen: who is
+ * not found is gone. Notices only wake us. When a unit, a container or a group that the filter
+ * looks at has moved or gone, others have changed that are not named: a full run is due. */
 #include "directory/adapter.h"
 
+#include "directory/controller.h"
+#include "directory/dirsync.h"
+#include "directory/notice.h"
 #include "directory/paged.h"
-#include "directory/reader.h"
+#include "directory/reread.h"
+#include "directory/usn.h"
+
+enum { ASK_EVERY_MS = 200 }; /* changes are not asked for more often */
 
 struct adapter_session {
 	const struct adapter_request *request; /* borrowed */
 	struct server *server;
 	struct reader *reader;
+	struct controller controller; /* root NULL: it is none */
+	struct filter *filter;
+	char **asked; /* of DirSync */
+	struct notice notice;
+	msec asked_at;
+	bool accepted; /* the position is of this controller */
+	char *limits;  /* NULL: none */
 };
 
 static void close_session(struct adapter_session *session)
@@ -17,81 +34,271 @@ static void close_session(struct adapter_session *session)
 		return;
 	reader_free(session->reader);
 	server_free(session->server);
+	controller_clear(&session->controller);
+	filter_free(session->filter);
+	free(session->asked);
+	free(session->limits);
 	free(session);
+}
+
+static void add_limit(struct adapter_session *session, const char *text)
+{
+	char *more = session->limits ? str_format("%s; %s", session->limits, text) : str_dup(text);
+
+	free(session->limits);
+	session->limits = more;
+}
+
+/* Connects, and asks who answers. */
+static enum hr_status meet(struct adapter_session *session, struct hr_err *err)
+{
+	const struct adapter_request *request = session->request;
+
+	if (filter_new(request->source->filter, &session->filter, err) != HR_OK ||
+	    server_open(request, &session->server, err) != HR_OK)
+		return err->status;
+	enum hr_status status = controller_read(session->server, request->context->base_dn,
+						&session->controller, err);
+	if (status == HR_NONE) {
+		err_add(err, "changes are seen by full runs only");
+		add_limit(session, err->text);
+		return HR_OK;
+	}
+	if (status == HR_OK && !session->controller.shows_deleted)
+		add_limit(session, "deleted objects are not shown to the account: deletions are "
+				   "seen by full runs only");
+	return status;
 }
 
 static enum hr_status open_session(const struct adapter_request *request,
 				   struct adapter_session **out, struct hr_err *err)
 {
-	struct server *server;
-
-	if (server_open(request, &server, err) != HR_OK)
-		return err->status;
 	struct adapter_session *session = mem_new(struct adapter_session);
+
 	session->request = request;
-	session->server = server;
-	session->reader = reader_new(server, request->source, &reader_guid);
+	if (meet(session, err) != HR_OK) {
+		close_session(session);
+		return err->status;
+	}
+	session->reader = reader_new(session->server, request->source, &reader_guid);
+	session->asked = dirsync_attributes(request->source->attributes, session->filter);
 	*out = session;
 	return HR_OK;
 }
 
-/* Where rows go. */
+/* Read -------------------------------------------------------------------------------------------
+ */
+
+/* What a controller answers to DirSync when it does not want to, or not with that cookie. */
+static bool is_refusal(int code)
+{
+	static const int refusals[] = {
+		LDAP_UNAVAILABLE_CRITICAL_EXTENSION,
+		LDAP_UNWILLING_TO_PERFORM,
+		LDAP_INSUFFICIENT_ACCESS,
+		LDAP_PROTOCOL_ERROR,
+		LDAP_STRONG_AUTH_REQUIRED,
+	};
+
+	for (size_t i = 0; i < countof(refusals); i++)
+		if (refusals[i] == code)
+			return true;
+	return false;
+}
+
+/* The position of now, before anything is read. */
+static enum hr_status begin(struct adapter_session *session, struct publish_cursor *position,
+			    struct hr_err *err)
+{
+	struct controller *controller = &session->controller;
+	struct slice cookie = { 0 };
+	const char *method = "dirsync";
+
+	if (!controller->root) {
+		*position = (struct publish_cursor){ .method = str_dup("none") };
+		return HR_OK;
+	}
+	if (dirsync_begin(session->server, controller->root, &cookie, err) != HR_OK) {
+		if (!is_refusal(server_code(session->server)))
+			return err->status;
+		method = "usn";
+		err_add(err, "changes are found by uSNChanged, DirSync is refused");
+		add_limit(session, err->text);
+	}
+	if (controller_look(session->server, controller, err) != HR_OK) {
+		free((char *)(uintptr_t)cookie.data);
+		return err->status;
+	}
+	session->accepted = true;
+	*position = (struct publish_cursor){
+		.method = str_dup(method),
+		.server = str_dup(controller->name),
+		.incarnation = str_dup(controller->incarnation),
+		.usn = controller->usn,
+		.cookie = cookie,
+	};
+	return HR_OK;
+}
+
 struct target {
-	struct reader *reader;
+	struct adapter_session *session;
 	const struct adapter_sink *sink;
-	int64_t count;
+	int64_t entries;
 };
 
-static enum hr_status take_entry(void *arg, LDAPMessage *message, struct hr_err *err)
+static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *err)
 {
 	struct target *target = arg;
 	const struct publish_entry *row;
 
-	if (reader_row(target->reader, message, &row, err) != HR_OK)
+	if (reader_row(target->session->reader, message, &row, err) != HR_OK)
 		return err->status;
-	target->count++;
+	target->entries++;
 	return target->sink->entry(target->sink->arg, row, err);
 }
 
 static enum hr_status read_all(struct adapter_session *session, const struct adapter_sink *sink,
 			       struct publish_cursor *position, struct hr_err *err)
 {
-	const struct publish_source *source = session->request->source;
-	struct target target = { session->reader, sink, 0 };
+	const struct adapter_request *request = session->request;
+	struct target target = { session, sink, 0 };
 	const struct server_search search = {
-		.base = session->request->context->base_dn,
-		.filter = source->filter,
+		.base = request->context->base_dn,
+		.filter = request->source->filter,
 		.scope = LDAP_SCOPE_SUBTREE,
 		.attributes = reader_attributes(session->reader),
 	};
+	struct publish_cursor now;
 
-	if (paged_search(session->server, &search, source->page_size, take_entry, &target, err) !=
-	    HR_OK)
+	if (begin(session, &now, err) != HR_OK)
+		return err_add(err, "%s", server_url(session->server));
+	if (paged_search(session->server, &search, request->source->page_size, take_row, &target,
+			 err) != HR_OK) {
+		cursor_clear(&now);
 		return err_add(err, "read %s", server_url(session->server));
-	*position = (struct publish_cursor){ .method = str_dup("none"), .entries = target.count };
+	}
+	now.entries = target.entries;
+	*position = now;
 	return HR_OK;
 }
 
-static enum hr_status no_changes(struct adapter_session *session, const struct adapter_sink *sink,
-				 struct publish_cursor *position, struct hr_err *err)
+/* Follow -----------------------------------------------------------------------------------------
+ */
+
+/* Once in a session: is the position of this controller? And who wakes us? */
+static enum hr_status go_on_from(struct adapter_session *session,
+				 const struct publish_cursor *position, struct hr_err *err)
 {
-	(void)session;
-	(void)sink;
-	(void)position;
-	(void)err;
-	return HR_NONE;
+	if (!session->controller.root)
+		return err_set(err, HR_UNSURE, "it is no controller of Active Directory any more");
+	if (!session->accepted && controller_accepts(&session->controller, position, err) != HR_OK)
+		return err->status;
+	session->accepted = true;
+	return notice_ask(&session->notice, session->server, session->controller.root, err);
 }
 
-static int no_fd(const struct adapter_session *session)
+/* Does not ask again at once after having asked. */
+static enum hr_status pace(struct adapter_session *session, struct hr_err *err)
 {
-	(void)session;
-	return -1;
+	msec wait = session->asked_at + ASK_EVERY_MS - time_msec();
+	struct pollfd none[1];
+
+	if (session->asked_at != 0 && wait > 0 &&
+	    stop_wait(session->request->stop, none, 0, wait) == STOP_STOPPED)
+		return err_set(err, HR_RETRY, "the daemon is ending");
+	session->asked_at = time_msec();
+	return HR_OK;
 }
 
-static const char *no_limits(const struct adapter_session *session)
+static enum hr_status hear_by_dirsync(struct adapter_session *session, struct guids *changed,
+				      struct publish_cursor *position, bool *more,
+				      struct hr_err *err)
 {
-	(void)session;
-	return NULL;
+	const struct dirsync_request request = { session->controller.root, "(objectClass=*)",
+						 session->asked, position->cookie };
+	struct slice cookie = { 0 };
+
+	if (dirsync_round(session->server, &request, changed, &cookie, more, err) != HR_OK) {
+		if (is_refusal(server_code(session->server)))
+			err->status = HR_UNSURE;
+		return err->status;
+	}
+	free((char *)(uintptr_t)position->cookie.data);
+	position->cookie = cookie;
+	return changed->n > 0 ? controller_look(session->server, &session->controller, err) : HR_OK;
+}
+
+static enum hr_status hear_by_usn(struct adapter_session *session, struct guids *changed,
+				  const struct publish_cursor *position, struct hr_err *err)
+{
+	if (controller_look(session->server, &session->controller, err) != HR_OK)
+		return err->status;
+	if (session->controller.usn == position->usn)
+		return HR_OK;
+	return usn_round(session->server, session->controller.root, position->usn,
+			 session->request->source->page_size, changed, err);
+}
+
+/* Who has changed since the position, which is moved. */
+static enum hr_status hear(struct adapter_session *session, struct guids *changed,
+			   struct publish_cursor *position, bool *more, struct hr_err *err)
+{
+	enum hr_status status = strcmp(position->method, "dirsync") == 0
+					? hear_by_dirsync(session, changed, position, more, err)
+					: hear_by_usn(session, changed, position, err);
+
+	if (status != HR_OK)
+		return status;
+	if (changed->incomplete)
+		return err_set(err, HR_UNSURE, "more has changed than can be followed");
+	position->usn = session->controller.usn;
+	return HR_OK;
+}
+
+static enum hr_status read_again(struct adapter_session *session, struct guids *changed,
+				 const struct adapter_sink *sink, struct hr_err *err)
+{
+	bool groups = dirsync_asks_for_members(session->asked);
+	scoped_str containers =
+		str_format("(|(objectClass=organizationalUnit)(&(objectClass=container)"
+			   "(!(objectClass=groupPolicyContainer)))%s)",
+			   groups ? "(objectClass=group)" : "");
+	const struct reread how = {
+		.server = session->server,
+		.reader = session->reader,
+		.base = session->request->context->base_dn,
+		.filter = session->request->source->filter,
+		.root = session->controller.root,
+		.containers = containers,
+	};
+
+	return reread(&how, changed, sink, err);
+}
+
+static enum hr_status take_changes(struct adapter_session *session, const struct adapter_sink *sink,
+				   struct publish_cursor *position, struct hr_err *err)
+{
+	struct guids changed = { 0 };
+	bool more = false;
+
+	if (go_on_from(session, position, err) != HR_OK || pace(session, err) != HR_OK)
+		return err->status;
+	enum hr_status status = notice_take(&session->notice, session->server, err);
+	if (status != HR_OK && status != HR_NONE)
+		return status;
+	status = hear(session, &changed, position, &more, err);
+	if (status == HR_OK && changed.n > 0)
+		status = read_again(session, &changed, sink, err);
+	guids_clear(&changed);
+	if (status != HR_OK)
+		return status;
+	status = notice_take(&session->notice, session->server, err); /* since we have asked */
+	return status == HR_NONE && more ? HR_OK : status;
+}
+
+static int fd_of(const struct adapter_session *session)
+{
+	return server_fd(session->server);
 }
 
 static const char *url_of(const struct adapter_session *session)
@@ -99,13 +306,18 @@ static const char *url_of(const struct adapter_session *session)
 	return server_url(session->server);
 }
 
+static const char *limits_of(const struct adapter_session *session)
+{
+	return session->limits;
+}
+
 const struct adapter adapter_activedirectory = {
 	.kind = "activedirectory",
 	.open = open_session,
 	.read = read_all,
-	.changes = no_changes,
-	.fd = no_fd,
+	.changes = take_changes,
+	.fd = fd_of,
 	.url = url_of,
-	.limits = no_limits,
+	.limits = limits_of,
 	.close = close_session,
 };

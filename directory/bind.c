@@ -24,11 +24,41 @@ static enum hr_status bind_simple(struct server *server, const struct adapter_re
 	return server_finish(server, message, NULL, err);
 }
 
+/* What Active Directory means by the number after "data" when it refuses a bind: Windows error
+ * codes, in hexadecimal. */
+static const struct {
+	const char *code, *meaning;
+} refusals[] = {
+	{ "525", "there is no such account" },
+	{ "52e", "the password is wrong, or there is no such account" },
+	{ "530", "the account may not log on at this time" },
+	{ "531", "the account may not log on from this host" },
+	{ "532", "the password has expired" },
+	{ "533", "the account is disabled" },
+	{ "701", "the account has expired" },
+	{ "773", "the password must be changed first" },
+	{ "775", "the account is locked" },
+};
+
+static void explain(struct hr_err *err)
+{
+	const char *data = strstr(err->text, ", data ");
+
+	for (size_t i = 0; data && i < countof(refusals); i++)
+		if (strncmp(data + 7, refusals[i].code, 3) == 0) {
+			err_set(err, err->status, "Invalid credentials (49): %s (data %s)",
+				refusals[i].meaning, refusals[i].code);
+			return;
+		}
+}
+
 enum hr_status bind_server(struct server *server, const struct adapter_request *request, bool tls,
 			   struct hr_err *err)
 {
 	(void)tls;
-	if (bind_simple(server, request, err) != HR_OK)
-		return err_add(err, "bind as %s", request->source->bind_dn);
-	return HR_OK;
+	if (bind_simple(server, request, err) == HR_OK)
+		return HR_OK;
+	if (server_code(server) == LDAP_INVALID_CREDENTIALS)
+		explain(err);
+	return err_add(err, "bind as %s", request->source->bind_dn);
 }

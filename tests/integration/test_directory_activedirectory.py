@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hedgerow-directory follows the changes of a real domain controller."""
+import os
+import shutil
+import time
+
+import pytest
+
+from directorykit import Daemon, Registry
+from labkit import wait_until
+from sambakit import Samba
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the ports of a domain controller are below 1024")
+
+PEOPLE = 150
+FILTER = "(&(objectCategory=person)(objectClass=user)(mail=*))"
+
+
+def ldif(base):
+    return "\n".join(
+        f"dn: CN=Ada Adams {n},OU=People,{base}\nobjectClass: user\nsAMAccountName: u{n}\ndisplayName: Ada Adams {n}\n"
+        f"mail: ada{n}@contoso.example\nproxyAddresses: SMTP:ada{n}@contoso.example\nuserAccountControl: 544\n"
+        f"department: D{n % 7}\n" for n in range(PEOPLE))
+
+
+class Contoso:
+    def __init__(self, directory):
+        self.secrets = directory / "secrets"
+        self.secrets.mkdir()
+        self.dc = Samba(directory / "dc", "CONTOSO.EXAMPLE", ldif("DC=contoso,DC=example"))
+        self.registry = Registry()
+        shutil.copy(self.dc.home / "ca.pem", self.secrets / "contoso.ca")
+        self.password = (self.dc.home / "svc-hedgerow").read_text()
+        (self.secrets / "contoso.password").write_text(self.password)
+        self.registry.sql("SELECT hedgerow.add_forest('contoso', 'activedirectory', %s, filter => %s,"
+                          " bind_dn => 'svc-hedgerow@contoso.example', bind_secret => 'contoso.password',"
+                          " base_dn => %s, ca => 'contoso.ca')", [self.dc.url], FILTER, self.dc.base)
+        self.registry.sql("SELECT hedgerow.add_domain('contoso.example', 'contoso')")
+        self.registry.sql("SELECT hedgerow.add_installation('im-c', 'contoso', 'openfire', 'im.c.example',"
+                          " '127.0.0.1', 5347, 'im-c.secret')")
+        self.daemon = Daemon(directory, self.registry, "one")
+        self.daemon.start()
+
+    def sync(self):
+        run = self.registry.sync(forest="contoso")
+        assert run["state"] in ("applied", "unchanged"), run
+
+    def person(self, account, column="name"):
+        return self.registry.value(f"SELECT {column} FROM hedgerow.person WHERE native = %s AND state = 'active'",
+                                   f"{account}@im.c.example")
+
+    def wait(self, account, value, column="name", seconds=20.0):
+        wait_until(lambda: self.person(account, column) == value, f"{column} of {account} to be {value}", seconds)
+
+    def gone(self, account):
+        wait_until(lambda: self.person(account) is None, f"{account} to be gone")
+
+    def cursor(self):
+        return self.registry.sql("SELECT method, server, incarnation, usn FROM hedgerow.sync_cursor")[0]
+
+    def last(self):
+        return self.registry.value("SELECT max(id) FROM hedgerow.sync_run")
+
+    def full_runs(self, since):
+        return self.registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND kind = 'full'", since)
+
+    def mark(self):
+        return self.daemon.log.stat().st_size
+
+    def wait_log(self, *words, after):
+        wait_until(lambda: any(all(word in line for word in words)
+                               for line in self.daemon.log.read_text()[after:].splitlines()), f"{words} in the log")
+
+    def close(self):
+        if self.daemon.process.poll() is None:
+            self.daemon.stop()
+        self.registry.close()
+        self.dc.stop()
+
+
+@pytest.fixture(scope="module")
+def contoso(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("contoso")
+    directory.chmod(0o711)
+    one = Contoso(directory)
+    wait_until(lambda: one.registry.value("SELECT count(*) FROM hedgerow.person") == PEOPLE, "the first run")
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def settled(contoso):
+    contoso.sync()
+    yield
+
+
+def test_changes_arrive_by_themselves(contoso):
+    dc, before = contoso.dc, contoso.last()
+    method, server, incarnation, usn = contoso.cursor()
+    assert (method, server, incarnation) == ("dirsync", "dc1.contoso.example", dc.controller()) and usn > 0
+
+    anchor = dc.create("newcomer", "newcomer@contoso.example")
+    contoso.wait("newcomer", "Newcomer")
+    dc.replace("newcomer", displayName=["Renamed"])
+    contoso.wait("newcomer", "Renamed")
+    dc.readdress("newcomer", "other@contoso.example")
+    contoso.wait("newcomer", "other@contoso.example", "address")
+    dc.rename("newcomer", "Somebody")
+    dc.move(dc.dn("newcomer"), f"OU=Services,{dc.base}")
+    dc.disable("newcomer")
+    contoso.wait("newcomer", False, "enabled")
+    assert contoso.person("newcomer", "anchor") == anchor
+    dc.enable("newcomer")
+    contoso.wait("newcomer", True, "enabled")
+    dc.replace("newcomer", mail=[])  # leaves the filter
+    contoso.gone("newcomer")
+    dc.replace("newcomer", mail=["other@contoso.example"])
+    contoso.wait("newcomer", anchor, "anchor")
+    dc.delete("newcomer")
+    contoso.gone("newcomer")
+    dc.undelete(anchor, f"CN=Newcomer,OU=People,{dc.base}", mail=["other@contoso.example"], displayName=["Back"],
+                userAccountControl=["544"])
+    contoso.wait("newcomer", anchor, "anchor")
+    dc.delete("newcomer")
+    contoso.gone("newcomer")
+    assert contoso.full_runs(before) == 0
+
+
+def test_a_change_is_published_within_two_seconds(contoso):
+    times = []
+    for turn in range(5):
+        began = time.monotonic()
+        contoso.dc.replace("u3", displayName=[f"Quick {turn}"])
+        contoso.wait("u3", f"Quick {turn}")
+        times.append(time.monotonic() - began)
+    assert sorted(times)[2] < 2.0, times
+
+
+def test_a_restarted_daemon_goes_on_where_it_was(contoso):
+    before = contoso.last()
+    anchor = contoso.person("u5", "anchor")
+    assert contoso.daemon.stop() == 0
+    contoso.dc.replace("u4", displayName=["While Away"])
+    contoso.dc.delete("u5")
+    contoso.daemon.start()
+    contoso.wait("u4", "While Away")
+    contoso.gone("u5")
+    assert contoso.full_runs(before) == 0
+    contoso.dc.undelete(anchor, f"CN=Ada Adams 5,OU=People,{contoso.dc.base}", mail=["ada5@contoso.example"],
+                        userAccountControl=["544"])
+    contoso.wait("u5", anchor, "anchor")
+
+
+def test_a_unit_that_moves_takes_its_people_with_it(contoso):
+    dc = contoso.dc
+    unit = dc.unit("Sales", f"OU=People,{dc.base}")
+    dc.create("seller", "seller@contoso.example", unit)
+    contoso.registry.sql("UPDATE hedgerow.forest SET base_dn = %s", f"OU=People,{dc.base}")
+    contoso.sync()
+    contoso.wait("seller", "Seller")
+    before, after = contoso.last(), contoso.mark()
+    dc.move(unit, dc.base)
+    contoso.wait_log("sync.cursor_refused", "OU=Sales", after=after)
+    contoso.gone("seller")
+    assert contoso.full_runs(before) == 1
+    contoso.registry.sql("UPDATE hedgerow.forest SET base_dn = %s", dc.base)
+    contoso.sync()
+    contoso.wait("seller", "Seller")
+    dc.delete("seller")
+    contoso.gone("seller")
+
+
+def test_members_of_a_group_come_and_go(contoso):
+    dc = contoso.dc
+    members = [dc.dn(f"u{n}") for n in range(40, 140)]
+    group = dc.group("chatters", [dc.dn(f"u{n}") for n in range(PEOPLE)])
+    contoso.registry.sql("UPDATE hedgerow.forest SET filter = %s, guard_delete_count = 1000",
+                         f"(&(objectClass=user)(memberOf={group}))")
+    contoso.sync()
+    before = contoso.last()
+    dc.ldap.modify_s(group, [(1, "member", [dn.encode() for dn in members])])
+    contoso.gone("u139")
+    wait_until(lambda: contoso.registry.value("SELECT count(*) FROM hedgerow.person WHERE state = 'active'")
+               == PEOPLE - len(members), "all of them to leave")
+    dc.ldap.modify_s(group, [(0, "member", [dn.encode() for dn in members])])
+    wait_until(lambda: contoso.registry.value("SELECT count(*) FROM hedgerow.person WHERE state = 'active'") == PEOPLE,
+               "all of them to come back")
+    assert contoso.full_runs(before) == 0
+    contoso.registry.sql("UPDATE hedgerow.forest SET filter = %s, guard_delete_count = 20", FILTER)
+    contoso.sync()
+    dc.ldap.delete_s(group)
+
+
+def test_a_restarted_controller_is_followed_again(contoso):
+    before, after = contoso.last(), contoso.mark()
+    contoso.dc.stop()
+    contoso.wait_log("sync.lost", after=after)
+    contoso.dc.start()
+    contoso.dc.replace("u7", displayName=["After The Restart"])
+    contoso.wait("u7", "After The Restart")
+    assert contoso.full_runs(before) == 0
+
+
+def test_another_life_of_the_controller_is_noticed(contoso):
+    before, after = contoso.last(), contoso.mark()
+    old = contoso.cursor()[2]
+    contoso.dc.renew()
+    contoso.dc.replace("u8", displayName=["In Another Life"])
+    contoso.wait_log("sync.cursor_refused", "invocationId", after=after)
+    contoso.wait("u8", "In Another Life")
+    assert contoso.full_runs(before) >= 1
+    assert contoso.cursor()[2] == contoso.dc.controller() != old
+
+
+@pytest.mark.parametrize("change, reason", [
+    ("usn = usn + 100000", "was rolled back"),
+    ("cookie = '\\x00'", "Unable to unmarshall cookie"),
+    ("cookie = NULL, usn = usn", "more has changed"),
+], ids=["a rollback", "a broken cookie", "no cookie"])
+def test_a_position_that_cannot_be_leads_to_a_full_run(contoso, change, reason):
+    assert contoso.daemon.stop() == 0
+    before, after = contoso.last(), contoso.mark()
+    contoso.registry.sql(f"UPDATE hedgerow.sync_cursor SET {change}")
+    contoso.dc.replace("u9", displayName=[reason])
+    contoso.daemon.start()
+    contoso.wait("u9", reason)
+    if reason != "more has changed":  # without a cookie everything has changed, which is few here
+        contoso.wait_log("sync.cursor_refused", reason, after=after)
+        assert contoso.full_runs(before) == 1
+
+
+def test_where_dirsync_is_not_granted_numbers_do(contoso):
+    dc = contoso.dc
+    assert contoso.daemon.stop() == 0
+    contoso.registry.sql("UPDATE hedgerow.sync_cursor SET method = 'usn', cookie = NULL")
+    before = contoso.last()
+    contoso.daemon.start()
+    dc.replace("u10", displayName=["By Number"])
+    contoso.wait("u10", "By Number")
+    anchor = dc.create("passing", "passing@contoso.example")
+    contoso.wait("passing", anchor, "anchor")
+    dc.delete("passing")
+    contoso.gone("passing")
+    assert contoso.cursor()[0] == "usn"
+    assert contoso.full_runs(before) == 0
+    contoso.sync()
+    assert contoso.cursor()[0] == "dirsync"
+
+
+def test_an_account_that_does_not_see_deleted_objects_is_told(contoso):
+    dc = contoso.dc
+    dc.add(f"CN=plain,OU=Services,{dc.base}", objectClass=["user"], sAMAccountName=["plain"], userAccountControl=["546"])
+    dc.set_password("plain", "Some.Word.1")
+    dc.replace("plain", userAccountControl=["512"])
+    (contoso.secrets / "plain.password").write_text("Some.Word.1")
+    after = contoso.mark()
+    contoso.registry.sql("UPDATE hedgerow.forest SET bind_dn = 'plain@contoso.example', bind_secret = 'plain.password'")
+    try:
+        contoso.sync()
+        contoso.wait_log("sync.limited", "deleted objects are not shown", after=after)
+        contoso.dc.replace("u11", displayName=["Seen By Anybody"])
+        contoso.wait("u11", "Seen By Anybody")
+        dc.create("leaver", "leaver@contoso.example")
+        contoso.wait("leaver", "Leaver")
+        dc.delete("leaver")
+        contoso.sync()
+        contoso.gone("leaver")
+    finally:
+        contoso.registry.sql("UPDATE hedgerow.forest SET bind_dn = 'svc-hedgerow@contoso.example',"
+                             " bind_secret = 'contoso.password'")
+
+
+def test_a_changed_password_is_not_tried_often(contoso):
+    after = contoso.mark()
+    contoso.dc.set_password("svc-hedgerow", "Some.Word.1")  # the one before is still taken for an hour
+    contoso.dc.set_password("svc-hedgerow", "Another.Word.1")
+    contoso.dc.stop()
+    contoso.dc.start()
+    contoso.wait_log("sync.failed", "the password is wrong", after=after)
+    (contoso.secrets / "contoso.password").write_text("Another.Word.1")
+    contoso.sync()
+    contoso.dc.replace("u12", displayName=["Let In Again"])
+    contoso.wait("u12", "Let In Again")
+    assert contoso.daemon.log.read_text()[after:].count("the password is wrong") <= 3
+    contoso.dc.set_password("svc-hedgerow", contoso.password)
+    (contoso.secrets / "contoso.password").write_text(contoso.password)
