@@ -358,15 +358,7 @@ static void expect_refused(const struct compose *mail, const char *why)
 static void refuses_addresses_and_ids_that_are_none(void **state)
 {
 	static const char *const bad[] = {
-		"",
-		" ",
-		"a b",
-		"a\r\nb",
-		"a>b",
-		"<a",
-		"a\xc3\xbc"
-		"b",
-		"a\x7f",
+		"", " ", "a b", "a\r\nb", "a>b", "<a", "b\xc3\xbc", "a\x7f",
 	};
 
 	(void)state;
