@@ -22,13 +22,15 @@ struct edge_inbound {
 	/* Further native bare addresses that the payload names, at most EDGE_MENTIONS_MAX. */
 	const struct slice *mentions;
 	size_t mention_count;
-	void *item; /* the edge's own: what it parsed */
+	size_t size; /* bytes that the item holds: of what waits, a bounded number is kept */
+	void *item;  /* the edge's own: what it parsed */
 };
 
 struct edge_ops;
 /* An edge's own struct begins with this. */
 struct edge {
 	const struct edge_ops *ops;
+	bool is_held; /* the switchboard's: edge_ops.flow said not to read */
 };
 
 /* The people behind an edge_inbound, resolved: NULL where nobody has that address. Valid for the

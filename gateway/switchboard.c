@@ -9,7 +9,9 @@
 enum {
 	PATIENCE_MS = 10 * 1000,
 	TICK_MS = 1000,
-	INBOX_FULL = 4096, /* items of one source not handled yet, past which it stops reading */
+	/* Items of one source not handled yet, and their bytes, past which it is not read. */
+	WAITING_ITEMS = 4096,
+	WAITING_BYTES = 16 * 1024 * 1024,
 };
 
 /* Something that an edge brought and that is not handled yet. */
@@ -25,7 +27,7 @@ struct source {
 	struct switchboard *switchboard;
 	struct edge *edge;
 	struct item *first, **last;
-	size_t count;
+	size_t count, bytes;
 	bool handling, dead; /* freed inside its own handling: parked */
 };
 
@@ -35,7 +37,7 @@ struct switchboard {
 	msec patience;
 	struct source *sources;
 	struct timer *tick;
-	bool flowing; /* edges and links read */
+	bool flowing; /* the journal takes what edges and links bring */
 };
 
 static void source_add(struct source *source, struct item *item)
@@ -45,6 +47,7 @@ static void source_add(struct source *source, struct item *item)
 	*source->last = item;
 	source->last = &item->next;
 	source->count++;
+	source->bytes += item->inbound.size;
 }
 
 /* The edge may forget the first item. */
@@ -54,6 +57,7 @@ static void source_drop(struct source *source)
 
 	source->first = item->next;
 	source->count--;
+	source->bytes -= item->inbound.size;
 	source->edge->ops->done(source->edge, item->inbound.item);
 	free(item);
 }
@@ -184,22 +188,36 @@ static void handle_source(struct source *source)
 /* --- flow: read only what there is room for ----------------------------------------------------
  */
 
-static void update_flow(struct switchboard *switchboard)
+/* Once it is, it stays so until half of it is handled. */
+static bool is_full(const struct source *source)
 {
-	const struct dispatch *dispatch = switchboard->dispatch;
-	size_t most = switchboard->flowing ? INBOX_FULL : INBOX_FULL / 2;
-	bool flowing = journal_is_flowing(dispatch->journal);
-	struct slice name;
-	void *edge;
+	size_t part = source->edge->is_held ? 2 : 1;
+
+	return source->count >= WAITING_ITEMS / part || source->bytes >= WAITING_BYTES / part;
+}
+
+static void update_edge(const struct switchboard *switchboard, struct edge *edge)
+{
+	bool is_held = !switchboard->flowing;
 
 	for (const struct source *source = switchboard->sources; source; source = source->next)
-		flowing = flowing && source->count < most;
-	if (flowing == switchboard->flowing)
+		is_held = is_held || (source->edge == edge && is_full(source));
+	if (is_held == edge->is_held)
 		return;
-	switchboard->flowing = flowing;
-	for (size_t at = 0; map_next(dispatch->edges, &at, &name, &edge);)
-		((struct edge *)edge)->ops->flow(edge, flowing);
-	links_flow(dispatch->links, flowing);
+	edge->is_held = is_held;
+	edge->ops->flow(edge, !is_held);
+}
+
+static void update_flow(struct switchboard *switchboard)
+{
+	bool flowing = journal_is_flowing(switchboard->dispatch->journal);
+
+	if (flowing != switchboard->flowing) {
+		switchboard->flowing = flowing;
+		links_flow(switchboard->dispatch->links, flowing);
+	}
+	for (const struct source *source = switchboard->sources; source; source = source->next)
+		update_edge(switchboard, source->edge);
 }
 
 void source_bring(struct source *source, const struct edge_inbound *inbound)
@@ -216,7 +234,7 @@ void source_bring(struct source *source, const struct edge_inbound *inbound)
 		handle_source(source);
 	else /* its people are asked for while it waits its turn */
 		find_people(dispatch->registry, inbound, mentions, &people);
-	update_flow(source->switchboard);
+	update_edge(source->switchboard, source->edge);
 }
 
 struct source *switchboard_source(struct switchboard *switchboard, struct edge *edge)
@@ -255,6 +273,7 @@ void switchboard_serve(struct switchboard *switchboard, const char *installation
 		return;
 	}
 	map_put(edges, slice_str(installation), edge);
+	edge->is_held = !switchboard->flowing;
 	edge->ops->flow(edge, switchboard->flowing);
 }
 

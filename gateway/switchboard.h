@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The middle of a gateway as its edges see it: takes what they bring, in order for each source,
  * finds the people and dispatches; messages are journaled, presence and queries go at once,
- * refusals go straight back. Stops the edges while the journal takes no more. */
+ * refusals go straight back. Stops the edges while the journal takes no more, and an edge while one
+ * of its sources has brought more than may wait. */
 #pragma once
 
 #include "gateway/dispatch.h"

@@ -15,6 +15,7 @@ struct item {
 	struct address from, to; /* owned; from is native */
 	struct stanza stanza;	 /* as it came; its texts are in `text` */
 	char *text;		 /* owned */
+	size_t size;		 /* of it */
 	struct rewrite *rewrite; /* owned; NULL: no native address in the payload */
 	struct ask *ask;	 /* owned; NULL: it is to be passed on */
 };
@@ -115,6 +116,7 @@ static struct item *item_new(struct lane *lane, const struct scan_stanza *scanne
 	char *at = item->text = mem_resize(NULL, len, 1);
 
 	item->lane = lane;
+	item->size = len;
 	item->stanza = (struct stanza){
 		.kind = scanned->kind,
 		.from = copy_text(&at, scanned->from),
@@ -134,6 +136,7 @@ static void bring(struct item *item)
 		.native_from = address_full(&item->from),
 		.to = address_full(&item->to),
 		.is_answered = item->ask,
+		.size = sizeof *item + item->size,
 		.item = item,
 	};
 
