@@ -76,6 +76,7 @@ void journal_entry_clear(struct journal_entry *entry)
 {
 	envelope_free(entry->envelope);
 	envelope_free(entry->receipt);
+	free(entry->receipt_of);
 }
 
 void journal_put(struct journal *journal, const struct journal_entry *entry)

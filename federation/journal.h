@@ -91,7 +91,7 @@ struct journal_entry {
 	int64_t skip_seq;
 	struct journal_later later;
 	struct envelope *receipt; /* from the recipient (a reference is taken): what was deferred */
-	struct slice receipt_of;  /* until it came goes; the stanza id, within `receipt` */
+	char *receipt_of;	  /* until it came goes; the stanza id (taken); "": all of them */
 	loop_fn *done; /* called with `arg` once all of it is committed; NULL: nobody asks */
 	void *arg;
 };

@@ -144,7 +144,7 @@ static void add_cancel(struct batch *batch, const struct journal_entry *entry)
 	batch->cancels[batch->cancel_count++] = (struct journal_cancel_in){
 		.recipient = address_text_bare(entry->receipt->f.from),
 		.sender = address_text_bare(entry->receipt->f.to),
-		.awaits = entry->receipt_of,
+		.awaits = slice_str(entry->receipt_of),
 	};
 }
 

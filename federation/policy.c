@@ -2,6 +2,7 @@
 #include "federation/policy.h"
 
 #include "federation/address.h"
+#include "federation/email.h"
 
 #include <strings.h>
 
@@ -29,18 +30,32 @@ static bool is_address(const struct person *person, const char *name)
 	return strcasecmp(person->address, name) == 0;
 }
 
+/* "any", a domain or an address of an outsider's own */
+static bool is_outsider(const struct person *person, const char *name)
+{
+	scoped_buf own = BUF_INIT(0);
+
+	if (strcmp(name, "any") == 0)
+		return true;
+	email_of_address(slice_str(person->address), &own);
+
+	const char *at = strchr(buf_text(&own), '@');
+
+	return strcasecmp(own.data, name) == 0 || (at && strcasecmp(at + 1, name) == 0);
+}
+
 static const struct {
 	const char *prefix;
 	bool (*matches)(const struct person *person, const char *name);
 } patterns[] = {
-	{ "forest:", is_forest },
-	{ "site:", is_site },
-	{ "domain:", is_domain },
-	{ "address:", is_address },
+	{ "forest:", is_forest },   { "site:", is_site },	  { "domain:", is_domain },
+	{ "address:", is_address }, { "outsider:", is_outsider },
 };
 
 static bool matches(const char *pattern, const struct person *person)
 {
+	if (person->outsider != (strncmp(pattern, "outsider:", strlen("outsider:")) == 0))
+		return false;
 	for (size_t i = 0; i < countof(patterns); i++) {
 		size_t len = strlen(patterns[i].prefix);
 		if (strncmp(pattern, patterns[i].prefix, len) == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* May they? The first rule that matches decides; without one, people of one forest may talk to
- * each other and nobody else may. Pure. */
+ * each other and nobody else may. Who is an outsider (schema/people.h) is meant by a rule that says
+ * outsider: and by no other, not by any. Pure. */
 #pragma once
 
 #include "federation/envelope.h"

@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
+#include "federation/address.h"
+#include "federation/email.h"
 #include "federation/people_cache.h"
 
 enum { CACHE_MAX = 200000, BATCH_MAX = 1000, RETRY_MS = 1000, RELOAD_MS = 60 * 1000 };
@@ -228,6 +230,25 @@ enum hr_status registry_find(struct registry *registry, enum people_key kind, st
 	if (status == HR_RETRY)
 		ask_later(registry);
 	return status;
+}
+
+const struct person *registry_outsider(struct registry *registry, struct slice address,
+				       const char *site)
+{
+	const struct config_mail *mail =
+		email_is_outsider(address)
+			? config_find_mail(registry->config, site, address_text_domain(address))
+			: NULL;
+
+	if (!mail || !mail->outsiders)
+		return NULL;
+	struct person *person = mem_new(struct person);
+
+	person->address = mem_dup(address.data, address.len);
+	person->site = str_dup(mail->carrier);
+	person->enabled = person->outsider = true;
+	loop_park(registry->loop, person, destroy_person);
+	return person;
 }
 
 /* --- what happens in the database --- */

@@ -38,6 +38,11 @@ void registry_notified(struct registry *registry, const char *channel);
 const struct config *registry_config(const struct registry *registry);
 const struct routes *registry_routes(const struct registry *registry); /* for route_find */
 
+/* Who `address` is when it is that of an outsider (federation/email.h) whose mail people of `site`
+ * may get and answer: valid until the end of this loop turn. NULL: it isn't, or they may not. */
+const struct person *registry_outsider(struct registry *registry, struct slice address,
+				       const char *site);
+
 /* HR_OK: *out is valid until the end of this loop turn. HR_NONE: there is no such person.
  * HR_RETRY: asked for; `arrived` will come. Keys are prepared bare addresses. */
 enum hr_status registry_find(struct registry *registry, enum people_key kind, struct slice key,

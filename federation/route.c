@@ -183,6 +183,32 @@ static const struct config_installation *installation_of(const struct config *co
 	return NULL;
 }
 
+/* To or towards `site`, where `here` is how it goes on. */
+static struct route by_site_of(const struct routes *routes, const char *site, struct route here)
+{
+	const struct config *config = routes->config;
+
+	if (config->local_site && strcmp(site, config->local_site) == 0)
+		return here;
+	const char *next = route_next_site(routes, site);
+	if (!next)
+		return bounced(BOUNCE_REMOTE_TIMEOUT, "no link leads to this person's site");
+	return (struct route){ .kind = ROUTE_SITE, .site = next };
+}
+
+/* Without an installation. An outsider's `site` is the carrier already. */
+static struct route by_mail(const struct routes *routes, const struct person *to,
+			    struct slice domain)
+{
+	const struct config_mail *mail = config_find_mail(routes->config, to->site, domain);
+
+	if (!mail || mail->mode == MAIL_OFF || (to->outsider && !mail->outsiders))
+		return bounced(BOUNCE_RECIPIENT_UNAVAILABLE,
+			       "this person is reached by e-mail only, and no mail is set up");
+	return by_site_of(routes, mail->carrier,
+			  (struct route){ .kind = ROUTE_MAIL, .mail = mail });
+}
+
 struct route route_find(const struct routes *routes, const struct person *to, struct slice domain)
 {
 	const struct config *config = routes->config;
@@ -194,17 +220,12 @@ struct route route_find(const struct routes *routes, const struct person *to, st
 	if (!to->enabled)
 		return bounced(BOUNCE_RECIPIENT_UNAVAILABLE, "this person's account is disabled");
 	if (!to->installation || !to->native)
-		return bounced(BOUNCE_RECIPIENT_UNAVAILABLE,
-			       "this person is reached by e-mail only");
-	if (config->local_site && strcmp(to->site, config->local_site) == 0) {
-		const struct config_installation *at = installation_of(config, to);
-		if (!at)
-			return bounced(BOUNCE_SERVICE_UNAVAILABLE,
-				       "this person's installation is not configured");
-		return (struct route){ .kind = ROUTE_INSTALLATION, .installation = at };
-	}
-	const char *next = route_next_site(routes, to->site);
-	if (!next)
-		return bounced(BOUNCE_REMOTE_TIMEOUT, "no link leads to this person's site");
-	return (struct route){ .kind = ROUTE_SITE, .site = next };
+		return by_mail(routes, to, domain);
+
+	const struct config_installation *at = installation_of(config, to);
+
+	return by_site_of(routes, to->site,
+			  at ? (struct route){ .kind = ROUTE_INSTALLATION, .installation = at }
+			     : bounced(BOUNCE_SERVICE_UNAVAILABLE,
+				       "this person's installation is not configured"));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is next? From the recipient to an installation of this site, or to the next site on the
- * cheapest path of links. A link counts when both ends have agreed to it, and costs what the
- * dearer of the two says. The paths are worked out once for each snapshot. Pure. */
+/* Who is next? From the recipient to an installation of this site, to the mail that this site
+ * carries, or to the next site on the cheapest path of links. A link counts when both ends have
+ * agreed to it, and costs what the dearer of the two says. The paths are worked out once for each
+ * snapshot. Pure. */
 #pragma once
 
 #include "base/err.h"
@@ -16,11 +17,12 @@ struct routes *routes_new(const struct config *config);
 void routes_free(struct routes *routes); /* NULL is fine */
 DEFINE_SCOPED(routes)
 
-enum route_kind { ROUTE_INSTALLATION, ROUTE_SITE, ROUTE_BOUNCE };
+enum route_kind { ROUTE_INSTALLATION, ROUTE_MAIL, ROUTE_SITE, ROUTE_BOUNCE };
 
 struct route {
 	enum route_kind kind;
 	const struct config_installation *installation; /* ROUTE_INSTALLATION */
+	const struct config_mail *mail;			/* ROUTE_MAIL: carried by this site */
 	const char *site;   /* ROUTE_SITE: the neighbour to hand it to */
 	enum bounce bounce; /* ROUTE_BOUNCE */
 	const char *reason; /* ROUTE_BOUNCE: static text for the sender */

@@ -50,12 +50,22 @@ static struct journal_target *stream_target(const struct dispatch *dispatch,
 	return NULL;
 }
 
+static struct journal_target *mail_target(const struct dispatch *dispatch,
+					  const struct config_mail *mail)
+{
+	scoped_str name = str_format("mail:%s", mail->domain);
+
+	return journal_target(dispatch->journal, name);
+}
+
 struct journal_target *dispatch_target(const struct dispatch *dispatch, const struct route *route,
 				       struct slice from)
 {
 	switch (route->kind) {
 	case ROUTE_INSTALLATION:
 		return stream_target(dispatch, route->installation, from);
+	case ROUTE_MAIL:
+		return mail_target(dispatch, route->mail);
 	case ROUTE_SITE:
 		return dispatch_site_target(dispatch, route->site);
 	case ROUTE_BOUNCE:
@@ -85,6 +95,18 @@ static struct route refuse(const struct policy_question *question, const char *r
 	return dispatch_bounce(BOUNCE_NOT_ALLOWED, reason);
 }
 
+/* One of two may be an outsider; under which terms, the site of the other says. */
+void dispatch_outsiders(const struct dispatch *dispatch, struct slice from, struct slice to,
+			struct dispatch_people *people)
+{
+	if (!people->from && people->to)
+		people->from = registry_outsider(dispatch->registry, address_text_bare(from),
+						 people->to->site);
+	else if (!people->to && people->from)
+		people->to = registry_outsider(dispatch->registry, address_text_bare(to),
+					       people->from->site);
+}
+
 enum hr_status dispatch_find(const struct dispatch *dispatch, const struct envelope *envelope,
 			     struct dispatch_people *out)
 {
@@ -96,6 +118,7 @@ enum hr_status dispatch_find(const struct dispatch *dispatch, const struct envel
 
 	if (!registry_config(dispatch->registry) || from == HR_RETRY || to == HR_RETRY)
 		return HR_RETRY;
+	dispatch_outsiders(dispatch, envelope->f.from, envelope->f.to, &people);
 	*out = people;
 	return HR_OK;
 }
@@ -107,6 +130,9 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 	struct route route = route_find(registry_routes(dispatch->registry), people->to,
 					address_text_domain(envelope->f.to));
 
+	if (route.kind == ROUTE_MAIL && envelope->f.kind != ENVELOPE_MESSAGE)
+		return dispatch_bounce(BOUNCE_RECIPIENT_UNAVAILABLE,
+				       "this person is reached by e-mail only");
 	if (route.kind == ROUTE_BOUNCE || (is_answer(envelope) && !people->from))
 		return route;
 	if (!people->from)
@@ -117,7 +143,8 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 					    .kind = envelope->f.kind };
 	struct policy_answer answer = policy_ask(config, &question);
 
-	if (!answer.allow && is_answer(envelope)) { /* to what was allowed */
+	if (!answer.allow && (is_answer(envelope) || people->to->outsider)) {
+		/* to what was allowed: an outsider may be answered where he may write */
 		const struct policy_question asked = { people->to, people->from, question.kind };
 		answer = policy_ask(config, &asked);
 	}
@@ -163,6 +190,24 @@ struct envelope *dispatch_hop(const struct dispatch *dispatch, struct envelope *
 	*route =
 		dispatch_bounce(BOUNCE_REMOTE_TIMEOUT, "the way to the recipient's site is a loop");
 	return envelope_ref(envelope);
+}
+
+bool dispatch_away(const struct dispatch *dispatch, struct envelope *envelope,
+		   const struct route *route, const struct dispatch_people *people,
+		   struct journal_entry *entry)
+{
+	enum away_answer answer = AWAY_NOTHING;
+	char *of = NULL;
+
+	if (people->from)
+		answer = away_answers(dispatch->away, envelope, people->from, &of);
+	if (answer != AWAY_NOTHING) {
+		entry->receipt = envelope;
+		entry->receipt_of = of;
+	}
+	if (route->kind == ROUTE_INSTALLATION)
+		away_defers(dispatch->away, envelope, people->to, &entry->later);
+	return answer == AWAY_OURS;
 }
 
 void dispatch_count(const struct envelope *envelope)

@@ -7,6 +7,7 @@
 #include "federation/link.h"
 #include "federation/registry.h"
 #include "federation/route.h"
+#include "gateway/away.h"
 #include "gateway/edge.h"
 
 enum dispatch_metric {
@@ -31,7 +32,8 @@ struct dispatch {
 	struct registry *registry;
 	struct links *links;
 	struct pg *pg;
-	struct map *edges; /* installation -> struct edge, those served here */
+	struct away *away;
+	struct map *edges; /* destination (gateway/edge.h) -> struct edge, those served here */
 };
 
 struct dispatch_people {
@@ -41,6 +43,9 @@ struct dispatch_people {
 /* Both at once, so that one query brings both. HR_RETRY: being asked for. */
 enum hr_status dispatch_find(const struct dispatch *dispatch, const struct envelope *envelope,
 			     struct dispatch_people *out);
+/* The same for who is not in the registry and is not to be asked for any more. */
+void dispatch_outsiders(const struct dispatch *dispatch, struct slice from, struct slice to,
+			struct dispatch_people *people);
 struct route dispatch_decide(const struct dispatch *dispatch, const struct envelope *envelope,
 			     const struct dispatch_people *people);
 /* Whether rules let `from` ask about `to`, whatever the way there is; *refusal says why not. */
@@ -57,6 +62,11 @@ struct envelope *dispatch_hop(const struct dispatch *dispatch, struct envelope *
 struct journal_target *dispatch_target(const struct dispatch *dispatch, const struct route *route,
 				       struct slice from);
 struct journal_target *dispatch_site_target(const struct dispatch *dispatch, const char *site);
+/* For a message on that route: what is to be mailed unless a receipt comes, and what the message
+ * itself says of such mail. True: it is for nobody but us, and goes no further. */
+bool dispatch_away(const struct dispatch *dispatch, struct envelope *envelope,
+		   const struct route *route, const struct dispatch_people *people,
+		   struct journal_entry *entry);
 /* Presence or query, at once. HR_RETRY: the way is down; HR_FAIL: it takes no more. */
 enum hr_status dispatch_direct(const struct dispatch *dispatch, struct envelope *envelope,
 			       const struct route *route, const struct person *to,

@@ -10,7 +10,7 @@ enum { AGAIN_MS = 1000 };
 struct duty {
 	struct duties *duties;
 	enum duty_kind kind;
-	char *lease;	  /* "installation:NAME", "link:SITE" */
+	char *lease;	  /* "installation:NAME", "mail:DOMAIN", "link:SITE" */
 	const char *name; /* within lease */
 	bool wanted, held;
 	bool asking;  /* for the lease */
@@ -29,6 +29,7 @@ struct duties {
 
 static const char *const prefix[] = {
 	[DUTY_INSTALLATION] = "installation:",
+	[DUTY_MAIL] = "mail:",
 	[DUTY_LINK] = "link:",
 };
 

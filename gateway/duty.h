@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a gateway does for its site: each installation and each link is the duty of exactly one
- * gateway, which holds its lease in PostgreSQL. A lease goes with the connection that took it, so
- * the duties of a dead gateway are taken over by those that wait for them. */
+/* What a gateway does for its site: each installation, the mail of each domain carried here and
+ * each link is the duty of exactly one gateway, which holds its lease in PostgreSQL. A lease goes
+ * with the connection that took it, so the duties of a dead gateway are taken over by those that
+ * wait for them. */
 #pragma once
 
 #include "base/loop.h"
 #include "base/pg.h"
 #include "federation/journal.h"
 
-enum duty_kind { DUTY_INSTALLATION, DUTY_LINK };
+enum duty_kind { DUTY_INSTALLATION, DUTY_MAIL, DUTY_LINK };
 
 struct duties;
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Between the switchboard and an edge. An edge turns what its outside speaks into envelopes with
  * federation addresses and back; the switchboard knows nothing of protocols, an edge knows nothing
- * of routes, rules, the journal or links. */
+ * of routes, rules, the journal or links.
+ * It is found under the name of the destination that it serves: an installation of this site, or
+ * "mail:DOMAIN" for the mail of an e-mail domain that this site carries. */
 #pragma once
 
 #include "federation/envelope.h"
@@ -13,12 +15,15 @@ enum { EDGE_MENTIONS_MAX = 64 };
 
 /* What an edge has read and wants delivered. Addresses of its own outside are still native. */
 struct edge_inbound {
-	const char *installation; /* where it came in */
+	/* PEOPLE_NATIVE: whoever `installation` serves under the native address `from`.
+	 * PEOPLE_ADDRESS: `from` is a federation address that the edge has made sure of. */
+	enum people_key key;
+	const char *installation;
 	/* A query that the edge answers itself: edge_ops.answer, once it is known who asks and that
 	 * rules let it pass. `to` may be a federated domain: then there is no rule to ask. */
 	bool is_answered;
-	struct slice native_from; /* prepared, full */
-	struct slice to;	  /* prepared, full: a federation address */
+	struct slice from; /* prepared, full */
+	struct slice to;   /* prepared, full: a federation address */
 	/* Further native bare addresses that the payload names, at most EDGE_MENTIONS_MAX. */
 	const struct slice *mentions;
 	size_t mention_count;
@@ -53,6 +58,9 @@ struct edge_ops {
 	void (*refuse)(struct edge *edge, void *item, enum bounce bounce, const char *text);
 	/* The switchboard is through with the item. */
 	void (*done)(struct edge *edge, void *item);
+	/* What came of the item is committed; `done` follows. NULL: the edge doesn't wait for that,
+	 * and `done` comes as soon as the journal has taken it. */
+	void (*committed)(struct edge *edge, void *item);
 	/* Presence or query for a person of this edge: out at once. HR_RETRY: not connected. */
 	enum hr_status (*direct)(struct edge *edge, struct envelope *envelope,
 				 const struct person *to, struct hr_err *err);
@@ -61,9 +69,8 @@ struct edge_ops {
 	/* People that registry_find was asked for have arrived. */
 	void (*arrived)(struct edge *edge);
 
-	/* A new snapshot of the registry, in which the edge serves `installation`. Borrowed. */
-	void (*configure)(struct edge *edge, const struct config *config,
-			  const struct config_installation *installation);
+	/* A new snapshot of the registry. Borrowed. */
+	void (*configure)(struct edge *edge, const struct config *config);
 	/* Reads no more; stays until what is sent is acknowledged. */
 	void (*drain)(struct edge *edge);
 	bool (*is_idle)(const struct edge *edge); /* nothing sent waits for its acknowledgement */

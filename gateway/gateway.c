@@ -8,6 +8,7 @@
 #include "gateway/neighbours.h"
 #include "gateway/report.h"
 #include "schema/journal.h"
+#include "schema/mail.h"
 
 #include <signal.h>
 #ifdef HAVE_SYSTEMD
@@ -38,7 +39,7 @@ struct gateway {
 	struct report *report;
 	struct timer *tick_timer, *maintain_timer, *drain_timer;
 	msec drain_until; /* 0: not draining */
-	bool ready;
+	bool ready, asking_due;
 	struct hr_err fatal; /* status HR_OK: none */
 };
 
@@ -75,6 +76,9 @@ static void duty_taken(void *ctx, enum duty_kind kind, const char *name)
 	case DUTY_INSTALLATION:
 		edges_start(gateway->edges, registry_config(gateway->registry), name);
 		break;
+	case DUTY_MAIL:
+		edges_start_mail(gateway->edges, name);
+		break;
 	case DUTY_LINK:
 		update_links(gateway);
 		break;
@@ -89,6 +93,9 @@ static void duty_lost(void *ctx, enum duty_kind kind, const char *name)
 	switch (kind) {
 	case DUTY_INSTALLATION:
 		edges_stop(gateway->edges, name);
+		break;
+	case DUTY_MAIL:
+		edges_stop_mail(gateway->edges, name);
 		break;
 	case DUTY_LINK:
 		update_links(gateway);
@@ -108,6 +115,10 @@ static void update_duties(struct gateway *gateway)
 		if (strcmp(config->installations[i].site, config->local_site) == 0)
 			duties_want(gateway->duties, DUTY_INSTALLATION,
 				    config->installations[i].name);
+	for (size_t i = 0; i < config->mail_count; i++)
+		if (strcmp(config->mails[i].site, config->local_site) == 0 &&
+		    strcmp(config->mails[i].carrier, config->local_site) == 0)
+			duties_want(gateway->duties, DUTY_MAIL, config->mails[i].domain);
 	for (size_t i = 0; i < config->site_count; i++)
 		if (config_is_linked(config, config->sites[i].name))
 			duties_want(gateway->duties, DUTY_LINK, config->sites[i].name);
@@ -143,7 +154,7 @@ static enum hr_status settle(struct gateway *gateway, const struct config *confi
 					   leftovers_found, gateway);
 	gateway->report = report_new(options->node, dispatch);
 	gateway->site = give(site);
-	return HR_OK;
+	return edges_listen(gateway->edges, err);
 }
 
 /* Whatever had to wait may go on now. */
@@ -238,6 +249,7 @@ static void side_pg_up(void *ctx)
 	struct gateway *gateway = ctx;
 
 	registry_up(gateway->registry);
+	away_up(gateway->dispatch.away);
 	journal_look(gateway->journal);
 }
 
@@ -267,6 +279,15 @@ static const struct pg_events side_pg_events = {
 /* --- what repeats ------------------------------------------------------------------------------
  */
 
+static void due_appended(void *arg, enum hr_status status, const struct hr_err *err)
+{
+	struct gateway *gateway = arg;
+
+	gateway->asking_due = false;
+	if (status == HR_FAIL)
+		log_error("journal.due_failed", LOG_ERR(err));
+}
+
 static void tick(void *arg)
 {
 	struct gateway *gateway = arg;
@@ -276,6 +297,10 @@ static void tick(void *arg)
 		return;
 	neighbours_go_on(gateway->neighbours); /* what failed is asked again */
 	report_send(gateway->report);
+	if (!gateway->asking_due && pg_is_up(gateway->side_pg)) {
+		gateway->asking_due = true;
+		journal_due(gateway->side_pg, due_appended, gateway);
+	}
 }
 
 static void maintained(void *arg, enum hr_status status, const struct hr_err *err)
@@ -290,8 +315,10 @@ static void maintain(void *arg)
 	struct gateway *gateway = arg;
 
 	timer_set(gateway->maintain_timer, loop_now(gateway->loop) + msec_jitter(MAINTAIN_MS));
-	if (gateway->ready && pg_is_up(gateway->side_pg))
+	if (gateway->ready && pg_is_up(gateway->side_pg)) {
 		journal_maintain(gateway->side_pg, maintained, gateway);
+		mail_forget(gateway->side_pg);
+	}
 }
 
 /* --- the end -------------------------------------------------------------------------------------
@@ -349,6 +376,7 @@ static void gateway_close(struct gateway *gateway)
 	report_free(gateway->report);
 	duties_free(gateway->duties);
 	desk_free(gateway->desk);
+	away_free(gateway->dispatch.away);
 	registry_free(gateway->registry);
 	journal_free(gateway->journal);
 	map_free(gateway->dispatch.edges);
@@ -375,6 +403,7 @@ static void gateway_open(struct gateway *gateway)
 		.registry = gateway->registry,
 		.pg = gateway->side_pg,
 		.edges = map_new(),
+		.away = away_new(gateway->registry, gateway->journal, gateway->side_pg),
 	};
 	gateway->tick_timer = timer_new(loop, tick, gateway);
 	gateway->maintain_timer = timer_new(loop, maintain, gateway);

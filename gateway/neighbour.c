@@ -2,6 +2,7 @@
 #include "gateway/neighbour.h"
 
 #include "base/log.h"
+#include "federation/address.h"
 #include "schema/journal.h"
 
 enum {
@@ -78,8 +79,23 @@ static void answer_direct(struct neighbour *neighbour, const struct envelope *en
 
 /* --- from a link ----------------------------------------------------------------------------- */
 
+/* The site that may have begun it: where the sender is at home, or which carries the mail of the
+ * sender's people, as their own site says. NULL: it was another. */
+static const char *speaks_from(const struct neighbour *neighbour, const struct envelope_fields *f,
+			       const struct person *from)
+{
+	const struct config_mail *mail;
+
+	if (slice_is(f->hops[0], from->site))
+		return from->site;
+	mail = config_find_mail(registry_config(neighbour->dispatch->registry), from->site,
+				address_text_domain(f->from));
+	return mail && slice_is(f->hops[0], mail->carrier) ? mail->carrier : NULL;
+}
+
 /* A site may speak for the people whom the registry homes there, directly or as the next hop on
- * our way to them. An error comes in the name of the recipient, who may have moved or never been.
+ * our way to them, and for those whose mail it carries. An error comes in the name of the
+ * recipient, who may have moved or never been.
  */
 static bool may_speak(const struct neighbour *neighbour, const struct envelope *envelope,
 		      const struct person *from)
@@ -93,25 +109,31 @@ static bool may_speak(const struct neighbour *neighbour, const struct envelope *
 		return true;
 	if (!from)
 		return false;
-	if (!slice_is(f->hops[0], from->site))
+	const char *site = speaks_from(neighbour, f, from);
+	if (!site)
 		return false;
-	const char *next = route_next_site(routes, from->site);
+	const char *next = route_next_site(routes, site);
 
 	return next && strcmp(next, neighbour->site) == 0;
 }
 
 /* Commits a journaled item's place in what the neighbour sends, with what it led to, if anything.
  */
+static void put_entry(struct neighbour *neighbour, const struct item *item,
+		      struct journal_entry *entry)
+{
+	neighbour->put = item->seq;
+	entry->origin = neighbour->site;
+	entry->origin_seq = item->seq;
+	journal_put(neighbour->dispatch->journal, entry);
+}
+
 static void put_item(struct neighbour *neighbour, const struct item *item,
 		     struct journal_target *target, struct envelope *envelope)
 {
-	neighbour->put = item->seq;
-	journal_put(neighbour->dispatch->journal, &(struct journal_entry){
-							  .target = target,
-							  .envelope = target ? envelope : NULL,
-							  .origin = neighbour->site,
-							  .origin_seq = item->seq,
-						  });
+	put_entry(
+		neighbour, item,
+		&(struct journal_entry){ .target = target, .envelope = target ? envelope : NULL });
 }
 
 static void bounce_item(struct neighbour *neighbour, const struct item *item, enum bounce bounce,
@@ -156,10 +178,14 @@ static void send_item(struct neighbour *neighbour, const struct item *item,
 		return;
 	}
 	dispatch_count(envelope);
-	if (item->seq)
-		put_item(neighbour, item, target, hopped);
-	else if (dispatch_direct(dispatch, hopped, &route, people->to, &err) != HR_OK)
+	if (item->seq) {
+		struct journal_entry entry = { .target = target, .envelope = hopped };
+
+		dispatch_away(dispatch, envelope, &route, people, &entry);
+		put_entry(neighbour, item, &entry);
+	} else if (dispatch_direct(dispatch, hopped, &route, people->to, &err) != HR_OK) {
 		answer_direct(neighbour, envelope, BOUNCE_REMOTE_TIMEOUT, err.text);
+	}
 }
 
 /* True: the payload may not stand in a stanza, and the item went back. */

@@ -25,6 +25,12 @@ const struct ini_option gateway_option_table[] = {
 	       .high = 10000),
 	OPTION("link", "retry_max", OPTION_DURATION, retry_max, .value = "30s", .low = 100,
 	       .high = 3600000),
+	OPTION("mail", "listen", OPTION_TEXT, mail_listen),
+	OPTION("mail", "size", OPTION_NUMBER, mail_size, .value = "35", .low = 1, .high = 1024),
+	OPTION("mail", "retry_min", OPTION_DURATION, mail_retry_min, .value = "1m", .low = 100,
+	       .high = 86400000),
+	OPTION("mail", "retry_max", OPTION_DURATION, mail_retry_max, .value = "1h", .low = 100,
+	       .high = 86400000),
 };
 const size_t gateway_option_count = countof(gateway_option_table);
 

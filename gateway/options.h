@@ -10,6 +10,9 @@ struct gateway_options {
 	msec drain, patience;
 	char *listen, *key;
 	msec heartbeat, retry_max;
+	char *mail_listen;
+	int64_t mail_size; /* MiB */
+	msec mail_retry_min, mail_retry_max;
 };
 
 /* The table of gateway.ini, for options_read into a struct gateway_options. */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "gateway/desk.h"
+#include "gateway/mail/relay.h"
 #include "gateway/xmpp/edge.h"
 #include "schema/status.h"
 
@@ -20,11 +21,14 @@ static const struct {
 	const struct metric *metrics;
 	size_t count;
 } modules[] = {
-	{ xmpp_metrics, XMPP_METRICS }, { dispatch_metrics, DISPATCH_METRICS },
-	{ desk_metrics, DESK_METRICS }, { journal_metrics, JOURNAL_METRICS },
-	{ link_metrics, LINK_METRICS },
+	{ xmpp_metrics, XMPP_METRICS },		{ mail_metrics, MAIL_METRICS },
+	{ dispatch_metrics, DISPATCH_METRICS }, { desk_metrics, DESK_METRICS },
+	{ journal_metrics, JOURNAL_METRICS },	{ link_metrics, LINK_METRICS },
 };
-enum { METRICS = XMPP_METRICS + DISPATCH_METRICS + DESK_METRICS + JOURNAL_METRICS + LINK_METRICS };
+enum {
+	METRICS = XMPP_METRICS + MAIL_METRICS + DISPATCH_METRICS + DESK_METRICS + JOURNAL_METRICS +
+		  LINK_METRICS
+};
 
 static size_t gather_metrics(struct metric out[METRICS])
 {

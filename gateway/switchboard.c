@@ -17,6 +17,7 @@ enum {
 /* Something that an edge brought and that is not handled yet. */
 struct item {
 	struct item *next;
+	struct source *source; /* NULL: nobody waits for its commit any more */
 	msec since;
 	struct edge_inbound inbound;
 };
@@ -27,6 +28,7 @@ struct source {
 	struct switchboard *switchboard;
 	struct edge *edge;
 	struct item *first, **last;
+	struct item *committing; /* the journal has them: see edge_ops.committed */
 	size_t count, bytes;
 	bool handling, dead; /* freed inside its own handling: parked */
 };
@@ -50,16 +52,49 @@ static void source_add(struct source *source, struct item *item)
 	source->bytes += item->inbound.size;
 }
 
-/* The edge may forget the first item. */
-static void source_drop(struct source *source)
+static struct item *source_take(struct source *source)
 {
 	struct item *item = source->first;
 
 	source->first = item->next;
 	source->count--;
 	source->bytes -= item->inbound.size;
+	return item;
+}
+
+/* The edge may forget the first item. */
+static void source_drop(struct source *source)
+{
+	struct item *item = source_take(source);
+
 	source->edge->ops->done(source->edge, item->inbound.item);
 	free(item);
+}
+
+static void item_committed(void *arg)
+{
+	struct item *item = arg;
+	struct source *source = item->source;
+
+	if (source) {
+		struct item **at = &source->committing;
+
+		while (*at != item)
+			at = &(*at)->next;
+		*at = item->next;
+		source->edge->ops->committed(source->edge, item->inbound.item);
+		source->edge->ops->done(source->edge, item->inbound.item);
+	}
+	free(item);
+}
+
+/* The first item stays until the journal has committed what came of it. */
+static void source_commit(struct source *source)
+{
+	struct item *item = source_take(source);
+
+	item->next = source->committing;
+	source->committing = item;
 }
 
 /* --- one item ------------------------------------------------------------------------------ */
@@ -81,8 +116,8 @@ static bool is_domain(struct slice address)
 static enum hr_status find_people(struct registry *registry, const struct edge_inbound *inbound,
 				  const struct person **mentions, struct edge_people *out)
 {
-	enum hr_status from = registry_find(registry, PEOPLE_NATIVE,
-					    address_text_bare(inbound->native_from), &out->from);
+	enum hr_status from =
+		registry_find(registry, inbound->key, address_text_bare(inbound->from), &out->from);
 	enum hr_status to = is_domain(inbound->to)
 				    ? HR_NONE
 				    : registry_find(registry, PEOPLE_ADDRESS,
@@ -99,7 +134,8 @@ static enum hr_status find_people(struct registry *registry, const struct edge_i
 	return status;
 }
 
-static void send_item(struct source *source, const struct item *item, struct envelope *envelope,
+/* Takes the first item of the source, which it is. */
+static void send_item(struct source *source, struct item *item, struct envelope *envelope,
 		      const struct edge_people *people)
 {
 	const struct dispatch *dispatch = source->switchboard->dispatch;
@@ -112,18 +148,34 @@ static void send_item(struct source *source, const struct item *item, struct env
 
 	if (route.kind == ROUTE_BOUNCE) {
 		refuse(source, item, route.bounce, route.reason);
+		source_drop(source);
 		return;
 	}
 	if (!target) {
 		refuse(source, item, BOUNCE_NOT_ALLOWED, "your address is in no federated domain");
+		source_drop(source);
 		return;
 	}
 	dispatch_count(envelope);
-	if (envelope->f.kind == ENVELOPE_MESSAGE)
-		journal_put(dispatch->journal,
-			    &(struct journal_entry){ .target = target, .envelope = hopped });
-	else if (dispatch_direct(dispatch, hopped, &route, people->to, &err) != HR_OK)
-		refuse(source, item, BOUNCE_REMOTE_TIMEOUT, err.text);
+	if (envelope->f.kind != ENVELOPE_MESSAGE) {
+		if (dispatch_direct(dispatch, hopped, &route, people->to, &err) != HR_OK)
+			refuse(source, item, BOUNCE_REMOTE_TIMEOUT, err.text);
+		source_drop(source);
+		return;
+	}
+	struct journal_entry entry = { .target = target, .envelope = hopped };
+
+	if (dispatch_away(dispatch, envelope, &route,
+			  &(struct dispatch_people){ people->from, people->to }, &entry))
+		entry.target = NULL;
+	if (source->edge->ops->committed) {
+		entry.done = item_committed;
+		entry.arg = item;
+		source_commit(source);
+	} else {
+		source_drop(source);
+	}
+	journal_put(dispatch->journal, &entry);
 }
 
 /* A query that its edge answers, if rules let it pass. */
@@ -141,8 +193,30 @@ static void answer_item(struct source *source, const struct item *item,
 		source->edge->ops->answer(source->edge, inbound->item, people);
 }
 
-/* HR_RETRY: not now (people not here yet, or no room in the journal). */
-static enum hr_status handle_item(struct source *source, const struct item *item)
+/* Whether the edge may bring something from whom it says. */
+static bool is_sender(const struct edge_inbound *inbound, const struct person *from)
+{
+	if (!from || !from->enabled)
+		return false;
+	return inbound->key == PEOPLE_ADDRESS ||
+	       (from->installation && strcmp(from->installation, inbound->installation) == 0);
+}
+
+static void find_outsiders(const struct dispatch *dispatch, const struct edge_inbound *inbound,
+			   struct edge_people *people)
+{
+	struct dispatch_people two = { .from = people->from, .to = people->to };
+
+	if (!two.from && inbound->key == PEOPLE_NATIVE)
+		return;
+	dispatch_outsiders(dispatch, inbound->from, inbound->to, &two);
+	people->from = two.from;
+	people->to = two.to;
+}
+
+/* HR_OK: the source no longer has it. HR_RETRY: not now (people not here yet, or no room in the
+ * journal). */
+static enum hr_status handle_item(struct source *source, struct item *item)
 {
 	const struct dispatch *dispatch = source->switchboard->dispatch;
 	const struct edge_inbound *inbound = &item->inbound;
@@ -154,21 +228,24 @@ static enum hr_status handle_item(struct source *source, const struct item *item
 	if (!journal_is_flowing(dispatch->journal) || !registry_config(dispatch->registry) ||
 	    find_people(dispatch->registry, inbound, mentions, &people) == HR_RETRY)
 		return HR_RETRY;
-	if (!people.from || !people.from->enabled || !people.from->installation ||
-	    strcmp(people.from->installation, inbound->installation) != 0) {
+	find_outsiders(dispatch, inbound, &people);
+	if (!is_sender(inbound, people.from)) {
 		metric_add(&dispatch_metrics[DISPATCH_REFUSED_SENDER], 1);
-		log_info("switchboard.sender_refused", LOG_SLICE("from", inbound->native_from),
+		log_info("switchboard.sender_refused", LOG_SLICE("from", inbound->from),
 			 LOG_STR("installation", inbound->installation));
 		refuse(source, item, BOUNCE_NOT_ALLOWED, "you have no federation address here");
+		source_drop(source);
 		return HR_OK;
 	}
 	if (inbound->is_answered) {
 		answer_item(source, item, &people);
+		source_drop(source);
 		return HR_OK;
 	}
 	if (source->edge->ops->translate(source->edge, inbound->item, &people, &envelope, &err) !=
 	    HR_OK) {
 		refuse(source, item, BOUNCE_BAD_REQUEST, err.text);
+		source_drop(source);
 		return HR_OK;
 	}
 	send_item(source, item, envelope, &people);
@@ -181,7 +258,7 @@ static void handle_source(struct source *source)
 		return;
 	source->handling = true;
 	while (!source->dead && source->first && handle_item(source, source->first) == HR_OK)
-		source_drop(source);
+		;
 	source->handling = false;
 }
 
@@ -228,6 +305,7 @@ void source_bring(struct source *source, const struct edge_inbound *inbound)
 	struct item *item = mem_new(struct item);
 
 	item->inbound = *inbound;
+	item->source = source;
 	item->since = loop_now(source->switchboard->loop);
 	source_add(source, item);
 	if (source->first == item)
@@ -260,19 +338,23 @@ void source_free(struct source *source)
 	*at = source->next;
 	while (source->first)
 		source_drop(source);
+	for (struct item *item = source->committing; item; item = item->next) {
+		source->edge->ops->done(source->edge, item->inbound.item);
+		item->source = NULL;
+	}
 	source->dead = true;
 	loop_park(source->switchboard->loop, source, free);
 }
 
-void switchboard_serve(struct switchboard *switchboard, const char *installation, struct edge *edge)
+void switchboard_serve(struct switchboard *switchboard, const char *destination, struct edge *edge)
 {
 	struct map *edges = switchboard->dispatch->edges;
 
 	if (!edge) {
-		map_remove(edges, slice_str(installation));
+		map_remove(edges, slice_str(destination));
 		return;
 	}
-	map_put(edges, slice_str(installation), edge);
+	map_put(edges, slice_str(destination), edge);
 	edge->is_held = !switchboard->flowing;
 	edge->ops->flow(edge, switchboard->flowing);
 }
@@ -386,7 +468,7 @@ static void tick(void *arg)
 bool switchboard_is_idle(const struct switchboard *switchboard)
 {
 	for (const struct source *source = switchboard->sources; source; source = source->next)
-		if (source->first)
+		if (source->first || source->committing)
 			return false;
 	return true;
 }

@@ -19,13 +19,14 @@ DEFINE_SCOPED(switchboard)
 /* An inbound source of an edge: its items are handled in order. */
 struct source;
 struct source *switchboard_source(struct switchboard *switchboard, struct edge *edge);
-void source_free(struct source *source); /* edge_ops.done for each item not yet handled */
+/* edge_ops.done for each item not yet handled. Of one that the journal has, nothing more is heard.
+ */
+void source_free(struct source *source);
 /* Brings one item. Everything in `inbound` stays the edge's until edge_ops.done(item). */
 void source_bring(struct source *source, const struct edge_inbound *inbound);
 
-/* What serves the people of an installation; NULL takes it away. */
-void switchboard_serve(struct switchboard *switchboard, const char *installation,
-		       struct edge *edge);
+/* What serves a destination (gateway/edge.h); NULL takes it away. */
+void switchboard_serve(struct switchboard *switchboard, const char *destination, struct edge *edge);
 
 /* For the consumer of a queue whose first envelope (acked + 1) can't go where the queue leads: its
  * recipient has moved (routed anew, or bounced when there is none), or the destination breaks on it

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/config.h"
 
-enum { TEXTS_MAX = 8, NUMBERS_MAX = 3, MORE_MAX = 256 };
+enum { TEXTS_MAX = 15, NUMBERS_MAX = 7, MORE_MAX = 256 };
 
 static const struct pg_statement load_statement = {
 	"config_load", "SELECT kind, texts, numbers, more FROM hedgerow.gateway_config()"
@@ -91,6 +91,45 @@ static void fill_rule(void *target, const struct row *row)
 	rule->priority = (int32_t)row->numbers[0];
 }
 
+static enum config_mail_mode mode_of(struct slice text)
+{
+	return slice_is(text, "full")	  ? MAIL_FULL
+	       : slice_is(text, "notice") ? MAIL_NOTICE
+					  : MAIL_OFF;
+}
+
+/* `more` is the languages, of which numbers[6] says how many, then the relays. */
+static void fill_mail(void *target, const struct row *row)
+{
+	struct config_mail *mail = target;
+	size_t languages = (size_t)row->numbers[6];
+	char **const texts[] = {
+		&mail->domain,	    &mail->site,    &mail->carrier,   &mail->chat_domain,
+		&mail->host,	    NULL /* tls */, &mail->ca,	      &mail->username,
+		&mail->secret,	    &mail->from,    &mail->reply_key, &mail->reply_key_previous,
+		&mail->authserv_id,
+	};
+
+	for (size_t i = 0; i < countof(texts); i++)
+		if (texts[i])
+			*texts[i] = text_dup(row->texts[i]);
+	mail->tls = slice_is(row->texts[5], "none")  ? CONFIG_TLS_NONE
+		    : slice_is(row->texts[5], "tls") ? CONFIG_TLS_ALWAYS
+						     : CONFIG_TLS_STARTTLS;
+	mail->mode = mode_of(row->texts[13]);
+	mail->names_attachments = !slice_is(row->texts[14], "refuse");
+	mail->port = (int32_t)row->numbers[0];
+	mail->reply_life_ms = row->numbers[1];
+	mail->away_ms = row->numbers[2];
+	mail->digest = (int32_t)row->numbers[3];
+	mail->hourly = (int32_t)row->numbers[4];
+	mail->outsiders = row->numbers[5] != 0;
+	if (languages > row->more_count)
+		languages = row->more_count;
+	mail->languages = list_dup(row->more, languages);
+	mail->relays = list_dup(row->more + languages, row->more_count - languages);
+}
+
 /* The kinds of rows that are arrays in struct config. */
 #define PLACE(field, count_field, type, fill_fn)                                     \
 	{                                                                            \
@@ -111,6 +150,7 @@ static const struct place {
 	  PLACE(installations, installation_count, struct config_installation, fill_installation) },
 	{ "domain", PLACE(domains, domain_count, struct config_domain, fill_domain) },
 	{ "rule", PLACE(rules, rule_count, struct config_rule, fill_rule) },
+	{ "mail", PLACE(mails, mail_count, struct config_mail, fill_mail) },
 };
 
 static const struct place *find_place(struct slice kind)
@@ -276,6 +316,29 @@ static void rules_free(struct config *config)
 	free(config->rules);
 }
 
+static void mails_free(struct config *config)
+{
+	for (size_t i = 0; i < config->mail_count; i++) {
+		struct config_mail *mail = &config->mails[i];
+
+		free(mail->domain);
+		free(mail->site);
+		free(mail->carrier);
+		free(mail->chat_domain);
+		free(mail->from);
+		free(mail->host);
+		free(mail->ca);
+		free(mail->username);
+		free(mail->secret);
+		free(mail->reply_key);
+		free(mail->reply_key_previous);
+		free(mail->authserv_id);
+		list_free(mail->relays);
+		list_free(mail->languages);
+	}
+	free(config->mails);
+}
+
 void config_free(struct config *config)
 {
 	if (!config)
@@ -287,6 +350,7 @@ void config_free(struct config *config)
 		free(config->domains[i].name);
 	free(config->domains);
 	rules_free(config);
+	mails_free(config);
 	free(config->local_site);
 	free(config);
 }
@@ -307,6 +371,26 @@ const struct config_installation *config_find_installation(const struct config *
 		    strcmp(config->installations[i].site, config->local_site) == 0)
 			return &config->installations[i];
 	return NULL;
+}
+
+static const struct config_mail *find_mail_row(const struct config *config, const char *site,
+					       struct slice domain)
+{
+	for (size_t i = 0; i < config->mail_count; i++)
+		if (slice_is(domain, config->mails[i].domain) &&
+		    strcmp(config->mails[i].site, site) == 0)
+			return &config->mails[i];
+	return NULL;
+}
+
+const struct config_mail *config_find_mail(const struct config *config, const char *site,
+					   struct slice domain)
+{
+	const struct config_mail *row = find_mail_row(config, site, domain);
+
+	if (row && strcmp(row->carrier, site) != 0)
+		row = find_mail_row(config, row->carrier, domain);
+	return row && strcmp(row->carrier, row->site) == 0 ? row : NULL;
 }
 
 bool config_is_linked(const struct config *config, const char *peer)

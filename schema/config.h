@@ -42,6 +42,28 @@ struct config_rule {
 	char *reason; /* for the sender; may be NULL */
 };
 
+enum config_mail_mode { MAIL_OFF, MAIL_NOTICE, MAIL_FULL };
+
+/* The mail of the people of `domain` at `site`. All that follows `carrier` counts in the row of the
+ * carrier only. */
+struct config_mail {
+	char *domain, *site, *carrier;
+	char *chat_domain, *from;
+	char *host, *ca, *username, *secret; /* smarthost; the last three may be NULL */
+	int32_t port;
+	enum { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_ALWAYS } tls;
+	char *reply_key, *reply_key_previous; /* names of secrets; previous may be NULL */
+	int64_t reply_life_ms;
+	char *authserv_id; /* NULL: none is believed */
+	char **relays;	   /* NULL-terminated, as languages */
+	char **languages;
+	enum config_mail_mode mode;
+	int64_t away_ms; /* 0: never */
+	int32_t digest, hourly;
+	bool names_attachments; /* else mails that have some are refused */
+	bool outsiders;
+};
+
 struct config {
 	char *local_site;
 	struct config_site *sites;
@@ -54,6 +76,8 @@ struct config {
 	size_t domain_count;
 	struct config_rule *rules;
 	size_t rule_count; /* of the local site, in order */
+	struct config_mail *mails;
+	size_t mail_count; /* of all sites */
 	uint64_t digest;   /* of all that is above: snapshots with the same one are the same */
 };
 
@@ -65,6 +89,10 @@ const struct config_site *config_find_site(const struct config *config, const ch
 /* One of the local site. */
 const struct config_installation *config_find_installation(const struct config *config,
 							   struct slice name);
+/* How the mail of people of `domain` at `site` is carried: the row of the carrier. NULL: it isn't.
+ */
+const struct config_mail *config_find_mail(const struct config *config, const char *site,
+					   struct slice domain);
 /* Whether the local site and `peer` have both consented to a link. */
 bool config_is_linked(const struct config *config, const char *peer);
 

@@ -31,8 +31,8 @@ struct journal_later_in { /* one envelope for the table deferred */
 	usec expires;
 };
 
-struct journal_cancel_in { /* a receipt came */
-	struct slice recipient, sender, awaits;
+struct journal_cancel_in {			/* a receipt came */
+	struct slice recipient, sender, awaits; /* awaits len 0: for all that waits */
 };
 
 struct journal_batch {

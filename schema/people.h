@@ -17,8 +17,9 @@ struct person {
 	char *installation; /* NULL: reached by e-mail only */
 	char *site;	    /* where the installation is; without one, the site of the forest */
 	char *forest;
-	char *name;   /* display name; may be NULL */
-	bool enabled; /* disabled: exists, is not routed */
+	char *name;    /* display name; may be NULL */
+	bool enabled;  /* disabled: exists, is not routed */
+	bool outsider; /* not in the registry: known by mail only, `site` carries it */
 };
 
 void person_free(struct person *person); /* NULL is fine */

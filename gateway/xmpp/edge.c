@@ -68,7 +68,7 @@ static enum hr_status direct(struct edge *edge, struct envelope *envelope,
 	if (!lane_is_up(lane) || lane_waiting(lane) > DIRECT_WAITING_MAX)
 		return err_set(err, HR_RETRY, "stream %s is not up", lane->name);
 	scoped_buf out = BUF_INIT(0);
-	stanza_write_envelope(&out, envelope, person->native);
+	stanza_write_envelope(&out, envelope, person->native, "");
 	metric_add(&xmpp_metrics[XMPP_STANZAS_OUT], 1);
 	lane_write(lane, buf_slice(&out));
 	return HR_OK;
@@ -158,10 +158,14 @@ static void add_lanes(struct xmpp_edge *self, const struct config *config)
 	}
 }
 
-static void configure(struct edge *edge, const struct config *config,
-		      const struct config_installation *installation)
+static void configure(struct edge *edge, const struct config *config)
 {
 	struct xmpp_edge *self = self_of(edge);
+	const struct config_installation *installation =
+		config_find_installation(config, slice_str(self->installation));
+
+	if (!installation) /* its duty will be lost */
+		return;
 
 	self->message_expiry = expiry_of(config);
 	bool changed = set_peer(self, installation);
@@ -258,6 +262,6 @@ struct edge *xmpp_edge_new(struct loop *loop, const struct xmpp_edge_options *op
 	self->options.secrets = str_dup(options->secrets);
 	self->installation = str_dup(installation->name);
 	self->is_paused = !journal_is_flowing(options->journal);
-	configure(&self->edge, config, installation);
+	configure(&self->edge, config);
 	return &self->edge;
 }

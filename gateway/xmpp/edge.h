@@ -7,6 +7,7 @@
 #include "base/metric.h"
 #include "federation/journal.h"
 #include "federation/registry.h"
+#include "gateway/away.h"
 #include "gateway/edge.h"
 #include "gateway/switchboard.h"
 
@@ -15,6 +16,7 @@ struct xmpp_edge_options {
 	struct journal *journal;
 	struct registry *registry;
 	struct switchboard *switchboard;
+	struct away *away;
 	struct desk *desk;
 	msec retry_max;	      /* longest pause between connects; 0: 30 s */
 	msec barrier_timeout; /* an XEP-0199 ping without answer for so long ends the stream; 0: 30

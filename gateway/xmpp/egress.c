@@ -99,7 +99,8 @@ static void hand_over(struct egress *egress, struct queue *queue, const struct e
 {
 	size_t len = egress->out.len;
 
-	stanza_write_envelope(&egress->out, envelope, native);
+	stanza_write_envelope(&egress->out, envelope, native,
+			      egress->ops->more(egress->ctx, envelope));
 	egress->unguarded += egress->out.len - len;
 	queue_take(queue);
 	if (egress->out.len >= FLUSH_BYTES)

@@ -26,6 +26,8 @@ struct egress_ops {
 	/* HR_OK: the recipient is served here, *native is valid for the call. HR_NONE: not, or no
 	 * longer. HR_RETRY: people are being asked for; pump again when they have arrived. */
 	enum hr_status (*find)(void *ctx, const struct envelope *envelope, const char **native);
+	/* XML to be added to one that is handed over now; "": none. */
+	const char *(*more)(void *ctx, const struct envelope *envelope);
 	/* The first envelope of the queue leaves it another way. HR_OK: it is gone from the queue.
 	 * HR_RETRY: not now. */
 	enum hr_status (*reroute)(void *ctx, int64_t seq, struct envelope *envelope);

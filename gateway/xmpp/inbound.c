@@ -132,8 +132,9 @@ static struct item *item_new(struct lane *lane, const struct scan_stanza *scanne
 static void bring(struct item *item)
 {
 	struct edge_inbound inbound = {
+		.key = PEOPLE_NATIVE,
 		.installation = item->lane->edge->installation,
-		.native_from = address_full(&item->from),
+		.from = address_full(&item->from),
 		.to = address_full(&item->to),
 		.is_answered = item->ask,
 		.size = sizeof *item + item->size,

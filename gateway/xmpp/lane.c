@@ -221,6 +221,18 @@ static enum hr_status find(void *ctx, const struct envelope *envelope, const cha
 	return HR_OK;
 }
 
+/* Only after `find`, in the same turn: the person is known. */
+static const char *more(void *ctx, const struct envelope *envelope)
+{
+	const struct lane *lane = ctx;
+	const struct person *person = NULL;
+
+	return registry_find(lane->edge->options.registry, PEOPLE_ADDRESS,
+			     address_text_bare(envelope->f.to), &person) == HR_OK
+		       ? away_asks(lane->edge->options.away, envelope, person)
+		       : "";
+}
+
 static enum hr_status reroute(void *ctx, int64_t seq, struct envelope *envelope)
 {
 	const struct lane *lane = ctx;
@@ -257,6 +269,7 @@ static size_t barriers(void *ctx)
 
 static const struct egress_ops egress_ops = {
 	.find = find,
+	.more = more,
 	.reroute = reroute,
 	.bury = bury,
 	.write = do_write,

@@ -49,18 +49,20 @@ void stanza_write(struct buf *out, const struct stanza *stanza)
 	write_attribute(out, slice_lit(" type='"), stanza->type);
 	write_attribute(out, slice_lit(" id='"), stanza->id);
 	write_attribute(out, slice_lit(" xml:lang='"), stanza->lang);
-	if (stanza->payload.len == 0) {
+	if (stanza->payload.len + stanza->more.len == 0) {
 		buf_add_slice(out, slice_lit("/>"));
 		return;
 	}
 	buf_add_char(out, '>');
 	buf_add_slice(out, stanza->payload);
+	buf_add_slice(out, stanza->more);
 	buf_add_slice(out, slice_lit("</"));
 	buf_add_str(out, name);
 	buf_add_char(out, '>');
 }
 
-void stanza_write_envelope(struct buf *out, const struct envelope *envelope, const char *native)
+void stanza_write_envelope(struct buf *out, const struct envelope *envelope, const char *native,
+			   const char *more)
 {
 	const struct envelope_fields *f = &envelope->f;
 	struct slice resource = address_text_resource(f->to);
@@ -75,6 +77,7 @@ void stanza_write_envelope(struct buf *out, const struct envelope *envelope, con
 				  .type = f->type,
 				  .lang = f->lang,
 				  .payload = f->payload,
+				  .more = slice_str(more),
 			  });
 }
 

@@ -8,12 +8,14 @@
 struct stanza {
 	enum envelope_kind kind;
 	struct slice from, to, id, type, lang; /* plain text; len 0: left out */
-	struct slice payload;		       /* XML */
+	struct slice payload, more;	       /* XML; what is more comes last */
 };
 
 void stanza_write(struct buf *out, const struct stanza *stanza);
-/* An envelope for the person whose native address is `native`, at the resource of its `to`. */
-void stanza_write_envelope(struct buf *out, const struct envelope *envelope, const char *native);
+/* An envelope for the person whose native address is `native`, at the resource of its `to`; `more`:
+ * XML that follows its payload. */
+void stanza_write_envelope(struct buf *out, const struct envelope *envelope, const char *native,
+			   const char *more);
 
 /* The error that answers `stanza`: from its `to` to its `from`. HR_NONE: nothing may answer it
  * (RFC 6120 section 8.3.1, RFC 6121 section 8.5), nothing is written. */

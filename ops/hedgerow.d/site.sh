@@ -53,7 +53,7 @@ SQL
 
 #### site join, site leave
 
-tables='site site_key link forest naming_context mapping email_domain installation person alias rule'
+tables='site site_key link forest naming_context mapping email_domain installation person alias rule mail_domain'
 
 # The publication of the site that the database $1 is, if it has none yet
 publish() { # CONNINFO

@@ -50,6 +50,11 @@ operator_ini() { # SITE
 		listen = tcp://127.0.0.1:${!listen}
 		heartbeat = 1s
 		retry_max = 2s
+
+		[mail]
+		listen = 127.0.0.1:$(operator_lmtp "$1")
+		retry_min = 1s
+		retry_max = 5s
 	END
 	cat >"$dir/directory.ini" <<-END
 		[directory]
@@ -57,6 +62,25 @@ operator_ini() { # SITE
 		database = $(postgres_conninfo "$1" directory)
 		secrets = $dir/secrets
 	END
+}
+
+operator_lmtp() { # SITE
+	local port=LMTP_$1
+	printf '%s' "${!port}"
+}
+
+# --- mail: each site carries that of its own people, through the one Postfix ---
+
+operator_mail() { # SITE
+	local site=$1 domain
+	local -n chat_domain=chat_domains_$site
+	write_secret "$LAB/$site/secrets/mail-reply.key"
+	install -m 600 "$LAB/postfix/tls/ca.pem" "$LAB/$site/secrets/smarthost.ca"
+	for domain in "${!chat_domain[@]}"; do
+		operator_at "$site" domain mail add "$domain" --chat-domain "${chat_domain[$domain]}" \
+			--smarthost 127.0.0.1 --port "$SMTP_PORT" --ca smarthost.ca \
+			--authserv-id mx.lab.example --relay 127.0.0.0/8
+	done
 }
 
 operator_join() {

@@ -6,7 +6,8 @@
     people.py samba FOREST INSTALLATION
 
 Sixty people: forty known under example.com, which the forests share, twenty under the forest's own
-domain. The first twenty have an alias, one in thirty may not use messaging.
+domain. The first twenty have an alias, one in thirty may not use messaging, and two of slapd's have no
+chat: they are reached by mail.
 """
 import sys
 
@@ -20,6 +21,7 @@ GIVEN = {
 }
 SURNAMES = {"alpha": ["Adams", "Clark", "Evans"], "beta": ["Baker", "Doyle", "Ford"],
             "gamma": ["Grant", "Hill", "Irwin"]}
+MAIL_ONLY = {"marit", "niels"}
 SHARED = 40  # the first so many are under example.com
 
 
@@ -49,7 +51,8 @@ def slapd(forest, installation, password):
         print(f"displayName: {given} {surname}\nmail: {mail}")
         for alias in aliases:
             print(f"imAlias: {alias}")
-        print(f"imInstallation: {installation}\nimEnabled: {str(enabled).upper()}\n")
+        print(f"imInstallation: {'none' if uid in MAIL_ONLY else installation}")
+        print(f"imEnabled: {str(enabled).upper()}\n")
 
 
 def samba(forest, installation):

@@ -280,6 +280,49 @@ CREATE TABLE hedgerow.rule (
 	PRIMARY KEY (site, rule)
 );
 
+-- How the mail of a site's people of an e-mail domain is carried: by this site, as the row says, or by
+-- another (`carrier`), as the row of that one says. So a site's people are spoken for only by a site
+-- that their own site names.
+CREATE TABLE hedgerow.mail_domain (
+	site text,
+	domain text,
+	carrier text NOT NULL,
+	chat_domain text,
+	smarthost text,
+	port int,
+	tls text,
+	ca text,
+	username text,
+	secret text,
+	from_address text,
+	reply_key text,
+	reply_key_previous text,
+	reply_life interval NOT NULL DEFAULT '14 days',
+	authserv_id text,
+	relays text[] NOT NULL DEFAULT '{}',
+	mode text NOT NULL DEFAULT 'full',
+	away interval,
+	digest int NOT NULL DEFAULT 20,
+	hourly int NOT NULL DEFAULT 60,
+	languages text[] NOT NULL DEFAULT '{en}',
+	attachments text NOT NULL DEFAULT 'name',
+	outsiders boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (site, domain)
+);
+COMMENT ON COLUMN hedgerow.mail_domain.chat_domain IS 'mail to local@chat_domain becomes chat for local@domain; reply addresses are in it';
+COMMENT ON COLUMN hedgerow.mail_domain.from_address IS 'stands in From of what is sent: of a domain that the smarthost may send for';
+COMMENT ON COLUMN hedgerow.mail_domain.reply_key IS 'file with the key that signs reply addresses, 32 bytes or more';
+COMMENT ON COLUMN hedgerow.mail_domain.reply_key_previous IS 'file with the key before, still believed';
+COMMENT ON COLUMN hedgerow.mail_domain.authserv_id IS 'whose Authentication-Results are believed';
+COMMENT ON COLUMN hedgerow.mail_domain.relays IS 'networks whose mail is believed to be from whom it says';
+COMMENT ON COLUMN hedgerow.mail_domain.mode IS 'off, notice (who wrote, not what) or full';
+COMMENT ON COLUMN hedgerow.mail_domain.away IS 'who gives no receipt for so long gets mail; NULL: never';
+COMMENT ON COLUMN hedgerow.mail_domain.digest IS 'messages in one mail at most; the others are counted in it';
+COMMENT ON COLUMN hedgerow.mail_domain.hourly IS 'mails of one conversation in an hour, each way, at most';
+COMMENT ON COLUMN hedgerow.mail_domain.languages IS 'of what we say in mails, the best first';
+COMMENT ON COLUMN hedgerow.mail_domain.attachments IS 'of mails that come: name (they are named in the chat) or refuse';
+COMMENT ON COLUMN hedgerow.mail_domain.outsiders IS 'whether people of no forest may be reached and write, where a rule outsider:... allows it';
+
 ---- Ownership: a row of another site is changed there
 
 -- remove_site, which forgets a site that has left, works as the owner and says so by a setting.
@@ -809,6 +852,9 @@ BEGIN
 		RETURN OLD;
 	END IF;
 	PERFORM hedgerow.check_name('an installation', NEW.installation);
+	IF NEW.installation = 'none' THEN
+		PERFORM hedgerow.refuse('"none" cannot be the name of an installation', 'it is what a directory says of people without chat; choose another');
+	END IF;
 	PERFORM hedgerow.check_word('the software of an installation', NEW.software, ARRAY['prosody', 'ejabberd', 'openfire']);
 	PERFORM hedgerow.check_domain('native domain', NEW.native_domain);
 	IF NOT hedgerow.is_host(NEW.host) THEN
@@ -851,9 +897,11 @@ BEGIN
 	IF value = 'any' THEN
 		RETURN;
 	END IF;
-	IF kind IS NULL OR kind NOT IN ('forest', 'site', 'domain', 'address') OR name = '' THEN
+	IF kind IS NULL OR kind NOT IN ('forest', 'site', 'domain', 'address', 'outsider') OR name = '' THEN
 		PERFORM hedgerow.refuse(format('"%s" is not a pattern for %s', coalesce(value, ''), what),
-			'write any, forest:NAME, site:NAME, domain:DOMAIN or address:USER@DOMAIN');
+			'write any, forest:NAME, site:NAME, domain:DOMAIN, address:USER@DOMAIN, or outsider:any, outsider:DOMAIN, outsider:USER@DOMAIN');
+	ELSIF kind = 'outsider' AND name <> 'any' AND NOT hedgerow.is_address(name) THEN
+		PERFORM hedgerow.check_domain('domain', name);
 	ELSIF kind = 'forest' AND NOT EXISTS (SELECT FROM hedgerow.forest f WHERE name IN (f.forest, f.forest || '@' || f.site)) THEN
 		PERFORM hedgerow.refuse(format('forest "%s" is not known in the federation', name), 'the rule would never match; correct the name',
 			hedgerow.known('forests', ARRAY(SELECT DISTINCT f.forest FROM hedgerow.forest f ORDER BY 1)));
@@ -882,6 +930,86 @@ BEGIN
 	IF length(NEW.reason) > 500 OR NEW.reason ~ '[[:cntrl:]]' THEN
 		PERFORM hedgerow.refuse('the reason of a rule is one line of at most 500 characters', 'make it shorter; the sender sees it');
 	END IF;
+	RETURN NEW;
+END $$;
+
+CREATE FUNCTION hedgerow.valid_mail_domain() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+	other text;
+	item text;
+BEGIN
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	PERFORM hedgerow.check_domain('e-mail domain', NEW.domain);
+	IF NOT EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.site = NEW.site AND d.domain = NEW.domain) THEN
+		PERFORM hedgerow.refuse(format('%s is granted to no forest of this site', NEW.domain), 'grant it first: hedgerow domain add',
+			hedgerow.known('domains', ARRAY(SELECT DISTINCT d.domain FROM hedgerow.email_domain d WHERE d.site = NEW.site ORDER BY 1)));
+	END IF;
+	IF NOT EXISTS (SELECT FROM hedgerow.site s WHERE s.site = NEW.carrier) THEN
+		PERFORM hedgerow.refuse(format('site "%s" is not known here', coalesce(NEW.carrier, '')), 'name this site, or one that was joined',
+			hedgerow.known('sites', ARRAY(SELECT s.site FROM hedgerow.site s ORDER BY 1)));
+	END IF;
+	IF NEW.carrier <> NEW.site THEN
+		IF coalesce(NEW.chat_domain, NEW.smarthost, NEW.from_address, NEW.secret) IS NOT NULL OR NEW.away IS NOT NULL THEN
+			PERFORM hedgerow.refuse(format('the mail of %s is carried by site "%s", and is not set up here too', NEW.domain, NEW.carrier),
+				'leave everything but carrier out; mail for who is away needs this site as carrier, which knows of receipts');
+		END IF;
+		RETURN NEW;
+	END IF;
+	PERFORM hedgerow.check_domain('chat domain', NEW.chat_domain);
+	SELECT 'is a federated e-mail domain' INTO other FROM hedgerow.email_domain d WHERE d.domain = NEW.chat_domain
+		UNION ALL SELECT format('is the native domain of installation "%s"', i.installation) FROM hedgerow.installation i WHERE i.native_domain = NEW.chat_domain
+		UNION ALL SELECT format('is the chat domain of %s', m.domain) FROM hedgerow.mail_domain m
+			WHERE m.chat_domain = NEW.chat_domain AND (m.site, m.domain) <> (NEW.site, NEW.domain) LIMIT 1;
+	IF FOUND THEN
+		PERFORM hedgerow.refuse(format('%s %s', NEW.chat_domain, other), 'mail that shall become chat needs a domain of its own, like chat.' || NEW.domain);
+	END IF;
+	IF NOT hedgerow.is_host(NEW.smarthost) THEN
+		PERFORM hedgerow.refuse(format('smarthost "%s" is not a host', coalesce(NEW.smarthost, '')), 'give a host name or an IP address, without port');
+	END IF;
+	PERFORM hedgerow.check_range('the port of a smarthost', NEW.port, 1, 65535);
+	PERFORM hedgerow.check_word('tls of a smarthost', NEW.tls, ARRAY['starttls', 'tls', 'none']);
+	PERFORM hedgerow.check_file('the CA', NEW.ca);
+	PERFORM hedgerow.check_file('the password at the smarthost', NEW.secret);
+	PERFORM hedgerow.check_file('the key of reply addresses', NEW.reply_key);
+	PERFORM hedgerow.check_file('the key of reply addresses before', NEW.reply_key_previous);
+	IF NEW.reply_key IS NULL THEN
+		PERFORM hedgerow.refuse('reply addresses need a key', 'name a file in the secrets directory with at least 32 bytes in its first line');
+	END IF;
+	IF (NEW.username IS NULL) <> (NEW.secret IS NULL) OR NEW.username ~ '[[:cntrl:]]' THEN
+		PERFORM hedgerow.refuse('a login at the smarthost is a username and the name of a file with its password', 'give both, or neither');
+	END IF;
+	IF NEW.secret IS NOT NULL AND NEW.tls = 'none' THEN
+		PERFORM hedgerow.refuse('a password is not sent in the clear', 'use starttls or tls with the smarthost');
+	END IF;
+	IF NOT hedgerow.is_address(NEW.from_address) THEN
+		PERFORM hedgerow.refuse(format('"%s" is not an address for From', coalesce(NEW.from_address, '')), 'write it in lower case, like chat@chat.' || NEW.domain);
+	END IF;
+	IF NEW.authserv_id !~ '^[!-~]{1,253}$' THEN
+		PERFORM hedgerow.refuse(format('"%s" is not an authserv-id', NEW.authserv_id), 'it is one word, as the MTA writes it first in Authentication-Results');
+	END IF;
+	FOREACH item IN ARRAY NEW.relays LOOP
+		BEGIN
+			PERFORM item::cidr;
+		EXCEPTION WHEN data_exception THEN
+			PERFORM hedgerow.refuse(format('relay "%s" is not a network', item), 'give an address or a network, like 10.0.0.0/8 or 2001:db8::1');
+		END;
+	END LOOP;
+	FOREACH item IN ARRAY NEW.languages LOOP
+		IF item !~ '^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$' THEN
+			PERFORM hedgerow.refuse(format('"%s" is not a language', item), 'write it like en, de or nl-BE');
+		END IF;
+	END LOOP;
+	PERFORM hedgerow.check_word('mode of mail', NEW.mode, ARRAY['off', 'notice', 'full']);
+	PERFORM hedgerow.check_word('attachments', NEW.attachments, ARRAY['name', 'refuse']);
+	IF NEW.away IS NOT NULL THEN
+		PERFORM hedgerow.check_interval('away', NEW.away, '1 second', '30 days');
+	END IF;
+	PERFORM hedgerow.check_interval('reply_life', NEW.reply_life, '1 hour', '1 year');
+	PERFORM hedgerow.check_range('digest', NEW.digest, 1, 100);
+	PERFORM hedgerow.check_range('hourly', NEW.hourly, 1, 100000);
 	RETURN NEW;
 END $$;
 
@@ -978,7 +1106,7 @@ DECLARE
 	t text;
 	op text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'naming_context', 'mapping', 'email_domain', 'installation', 'rule'] LOOP
+	FOREACH t IN ARRAY ARRAY['site', 'site_key', 'link', 'forest', 'naming_context', 'mapping', 'email_domain', 'installation', 'rule', 'mail_domain'] LOOP
 		EXECUTE format('CREATE TRIGGER a_own BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
 			FOR EACH ROW EXECUTE FUNCTION hedgerow.own_row()', t);
 		EXECUTE format('CREATE TRIGGER b_valid BEFORE INSERT OR UPDATE OR DELETE ON hedgerow.%I
@@ -1025,14 +1153,14 @@ CREATE TRIGGER c_audit AFTER UPDATE ON hedgerow.setting
 ---- Rights
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.site, hedgerow.site_key, hedgerow.link, hedgerow.forest,
-	hedgerow.naming_context, hedgerow.mapping, hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.local_site
+	hedgerow.naming_context, hedgerow.mapping, hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.mail_domain, hedgerow.local_site
 	TO hedgerow_operator;
 GRANT SELECT ON hedgerow.person, hedgerow.alias TO hedgerow_operator;
 GRANT SELECT ON hedgerow.setting, hedgerow.change_log TO hedgerow_operator;
 GRANT UPDATE (value) ON hedgerow.setting TO hedgerow_operator;
 
 GRANT SELECT ON hedgerow.local_site, hedgerow.site, hedgerow.site_key, hedgerow.link, hedgerow.forest,
-	hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.person, hedgerow.alias
+	hedgerow.email_domain, hedgerow.installation, hedgerow.rule, hedgerow.mail_domain, hedgerow.person, hedgerow.alias
 	TO hedgerow_gateway;
 
 GRANT SELECT ON hedgerow.local_site, hedgerow.site, hedgerow.forest, hedgerow.naming_context, hedgerow.mapping,
@@ -1055,6 +1183,7 @@ COMMENT ON TABLE hedgerow.naming_context IS 'Further domains or suffixes of a fo
 COMMENT ON TABLE hedgerow.mapping IS 'How LDAP attributes become the fields of a person';
 COMMENT ON TABLE hedgerow.email_domain IS 'Grants: a forest may publish addresses in a domain';
 COMMENT ON TABLE hedgerow.installation IS 'XMPP servers, each serving people of a forest';
+COMMENT ON TABLE hedgerow.mail_domain IS 'How the mail of a site''s people of an e-mail domain is carried';
 COMMENT ON TABLE hedgerow.person IS 'People as their forest''s directory publishes them';
 COMMENT ON TABLE hedgerow.alias IS 'Further addresses of a person';
 COMMENT ON TABLE hedgerow.rule IS 'Who may send what to whom; the lowest priority is asked first';

@@ -175,7 +175,7 @@ BEGIN
 		SELECT s.anchor, s.gone, s.refused, s.ctid AS given, w.installation AS wanted, p.installation, p.native_domain,
 			%1$s, %5$s AS details
 		FROM sync_staging s
-		CROSS JOIN LATERAL (SELECT coalesce(%2$s, (SELECT installation FROM sole)) AS installation OFFSET 0) w
+		CROSS JOIN LATERAL (SELECT nullif(coalesce(%2$s, (SELECT installation FROM sole)), 'none') AS installation OFFSET 0) w
 		LEFT JOIN place p ON p.installation = w.installation
 		OFFSET 0),
 	low AS (

@@ -118,7 +118,8 @@ SELECT hedgerow.journal_add_part(1);
 -- Appends and acknowledges. queues are ascending by id; counts[i] rows go to queues[i]; row r goes
 -- to queues[row_queue[r]] as its row_offset[r]-th, both from 1. acked -1: unchanged. offer[i]: all of
 -- queues[i] may be handed over from now on.
--- later_*: rows for the table deferred; cancel_*: receipts (of recipient, to sender, for a stanza id).
+-- later_*: rows for the table deferred; cancel_*: receipts (of recipient, to sender, for a stanza id, or
+-- for all of them: '').
 -- Returns the seq of the first row of each queue, 0 where there is none; NULL when this batch was
 -- committed before.
 CREATE FUNCTION hedgerow.journal_commit(
@@ -201,7 +202,7 @@ BEGIN
 	IF cardinality(cancel_awaits) > 0 THEN
 		DELETE FROM hedgerow.deferred d
 			USING (SELECT unnest(cancel_recipient) AS t, unnest(cancel_sender) AS s, unnest(cancel_awaits) AS a) c
-			WHERE d.recipient = c.t AND d.sender = c.s AND d.awaits = c.a;
+			WHERE d.recipient = c.t AND d.sender = c.s AND d.awaits IS NOT NULL AND c.a IN ('', d.awaits);
 	END IF;
 
 	FOR i IN 1 .. coalesce(cardinality(origin_site), 0) LOOP
@@ -434,7 +435,7 @@ END $$;
 
 GRANT SELECT, INSERT, UPDATE ON hedgerow.queue, hedgerow.node, hedgerow.resume_position TO hedgerow_gateway;
 GRANT SELECT, INSERT ON hedgerow.journal, hedgerow.dead_letter TO hedgerow_gateway;
-GRANT SELECT, INSERT, DELETE ON hedgerow.deferred TO hedgerow_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.deferred TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.journal_part TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
 	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,

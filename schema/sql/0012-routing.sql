@@ -257,6 +257,12 @@ LANGUAGE sql STABLE AS $$
 		SELECT 5, 'rule', ARRAY[r.from_pattern, r.to_pattern, r.kind, r.action, r.reason], ARRAY[r.priority], NULL, r.rule, NULL, r.priority
 		FROM hedgerow.rule r WHERE r.site = hedgerow.local_site()
 		UNION ALL
+		SELECT 6, 'mail', ARRAY[m.domain, m.site, m.carrier, m.chat_domain, m.smarthost, m.tls, m.ca, m.username, m.secret,
+				m.from_address, m.reply_key, m.reply_key_previous, m.authserv_id, m.mode, m.attachments],
+			ARRAY[m.port, (extract(epoch FROM m.reply_life) * 1000)::bigint, coalesce((extract(epoch FROM m.away) * 1000)::bigint, 0),
+				m.digest, m.hourly, m.outsiders::int, cardinality(m.languages)],
+			m.languages || m.relays, m.domain, m.site, 0 FROM hedgerow.mail_domain m
+		UNION ALL
 		SELECT 0, 'local', ARRAY[hedgerow.local_site()], NULL, NULL, NULL, NULL, 0) c
 	ORDER BY c.place, c.n, c.a, c.b
 $$;

@@ -46,6 +46,7 @@ BEGIN
 	DELETE FROM hedgerow.alias t WHERE t.site = gone;
 	DELETE FROM hedgerow.person t WHERE t.site = gone;
 	DELETE FROM hedgerow.rule t WHERE t.site = gone;
+	DELETE FROM hedgerow.mail_domain t WHERE t.site = gone;
 	DELETE FROM hedgerow.email_domain t WHERE t.site = gone;
 	DELETE FROM hedgerow.installation t WHERE t.site = gone;
 	DELETE FROM hedgerow.mapping t WHERE t.site = gone;
@@ -301,7 +302,7 @@ END $$;
 CREATE FUNCTION hedgerow.name_column(noun text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE noun WHEN 'site' THEN 'site' WHEN 'link' THEN 'peer' WHEN 'forest' THEN 'forest'
-	WHEN 'installation' THEN 'installation' WHEN 'rule' THEN 'rule' END;
+	WHEN 'installation' THEN 'installation' WHEN 'rule' THEN 'rule' WHEN 'mail_domain' THEN 'domain' END;
 
 -- hedgerow.change('installation', 'prosody-a', '{"port": 5348}'): other columns stay as they are.
 CREATE FUNCTION hedgerow.change(noun text, name text, fields jsonb) RETURNS void
@@ -314,7 +315,7 @@ DECLARE
 	changed bigint;
 BEGIN
 	IF key_column IS NULL THEN
-		PERFORM hedgerow.refuse(format('there is no %s to change', noun), 'it is one of: site, link, forest, installation, rule');
+		PERFORM hedgerow.refuse(format('there is no %s to change', noun), 'it is one of: site, link, forest, installation, rule, mail_domain');
 	END IF;
 	SELECT array_agg(a.attname ORDER BY a.attnum) INTO columns FROM pg_attribute a
 		WHERE a.attrelid = format('hedgerow.%I', noun)::regclass AND a.attnum > 0 AND NOT a.attisdropped
@@ -324,7 +325,7 @@ BEGIN
 			PERFORM hedgerow.refuse(format('"%s" is not a field of this %s that can be changed', field, noun),
 				'its fields: ' || array_to_string(columns, ', '));
 		END IF;
-		IF field IN ('endpoints', 'urls') AND jsonb_typeof(fields -> field) <> 'array' THEN
+		IF field IN ('endpoints', 'urls', 'relays', 'languages') AND jsonb_typeof(fields -> field) <> 'array' THEN
 			list := replace(coalesce(fields ->> field, ''), ' ', ''); -- a list in one text: a,b
 			fields := fields || jsonb_build_object(field, CASE WHEN list = '' THEN '[]' ELSE to_jsonb(string_to_array(list, ',')) END);
 		END IF;
@@ -338,7 +339,7 @@ BEGIN
 		(SELECT string_agg('n.' || quote_ident(c), ', ') FROM unnest(columns) c), key_column) USING fields, name;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	IF changed = 0 THEN
-		PERFORM hedgerow.refuse(format('%s "%s" is not one of this site', noun, name), format('see: hedgerow %s list', noun));
+		PERFORM hedgerow.refuse(format('%s "%s" is not one of this site', noun, name), format('see: hedgerow %s list', replace(noun, 'mail_domain', 'domain mail')));
 	END IF;
 END $$;
 
@@ -442,7 +443,7 @@ RETURN EXISTS (SELECT FROM pg_locks l
 	AND l.classid::bigint = (hashtextextended(name, 0) >> 32) & 4294967295
 	AND l.objid::bigint = hashtextextended(name, 0) & 4294967295);
 
--- The lease of who serves a queue: xmpp:INSTALLATION:DOMAIN, link:SITE
+-- The lease of who serves a queue: xmpp:INSTALLATION:DOMAIN, link:SITE, mail:DOMAIN
 CREATE FUNCTION hedgerow.queue_lease(queue text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN queue LIKE 'xmpp:%' THEN 'installation:' || split_part(queue, ':', 2) ELSE queue END;
@@ -465,6 +466,10 @@ BEGIN
 		SELECT j.queue, j.seq, purged.name, j.sender, j.recipient, reason, j.envelope
 		FROM hedgerow.journal j WHERE j.queue = purged.id AND j.seq > purged.acked AND j.seq <= purged.head
 		ON CONFLICT DO NOTHING;
+	INSERT INTO hedgerow.dead_letter (queue, seq, queue_name, sender, recipient, reason, envelope)
+		SELECT d.queue, -d.id, purged.name, d.sender, d.recipient, reason, d.envelope
+		FROM hedgerow.deferred d WHERE d.queue = purged.id AND d.awaits IS NULL;
+	DELETE FROM hedgerow.deferred d WHERE d.queue = purged.id;
 	UPDATE hedgerow.queue q SET acked = head WHERE q.id = purged.id;
 	RETURN purged.head - purged.acked;
 END $$;
@@ -601,7 +606,7 @@ COMMENT ON FUNCTION hedgerow.remove_installation IS 'Removes an XMPP server';
 COMMENT ON FUNCTION hedgerow.installation_config IS 'The lines to paste into the server''s configuration';
 COMMENT ON FUNCTION hedgerow.add_rule IS 'Adds a rule that allows or denies traffic';
 COMMENT ON FUNCTION hedgerow.remove_rule IS 'Removes a rule';
-COMMENT ON FUNCTION hedgerow.change IS 'Changes fields of a site, link, forest, installation or rule';
+COMMENT ON FUNCTION hedgerow.change IS 'Changes fields of a site, link, forest, installation, rule or the mail of a domain';
 COMMENT ON FUNCTION hedgerow.set_setting IS 'Changes a setting of this database';
 COMMENT ON FUNCTION hedgerow.undo_change IS 'Puts a row of configuration back as it was before a change';
 COMMENT ON FUNCTION hedgerow.find_user IS 'Finds people and says whether messages reach them';

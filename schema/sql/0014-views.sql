@@ -87,6 +87,7 @@ CREATE VIEW hedgerow.leases AS -- which session holds what
 	FROM (SELECT 'node:' || node AS name FROM hedgerow.node
 		UNION SELECT 'installation:' || installation FROM hedgerow.installation WHERE site = hedgerow.local_site()
 		UNION SELECT 'link:' || peer FROM hedgerow.link WHERE site = hedgerow.local_site()
+		UNION SELECT 'mail:' || domain FROM hedgerow.mail_domain WHERE site = hedgerow.local_site()
 		UNION SELECT 'forest:' || forest FROM hedgerow.forest WHERE site = hedgerow.local_site()) n
 	JOIN pg_locks l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
 		AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())

@@ -24,6 +24,10 @@ SELECT lives_ok($$ SELECT hedgerow.journal_node('n1'), hedgerow.journal_lease('n
 SELECT lives_ok($$ SELECT * FROM hedgerow.journal_open('link:boston') $$, 'opens queues');
 SELECT lives_ok($$ SELECT hedgerow.journal_commit('n1', 1, '{1}', '{1}', '{-1}', '{t}', '{1}', '{1}', '{a}', '{b}', '{c}', '{NULL}', '{}', '{}', '{}') $$, 'appends');
 SELECT lives_ok($$ SELECT * FROM hedgerow.journal_read(1, 0, 10) $$, 'reads');
+SELECT lives_ok($$ SELECT hedgerow.journal_commit('n1', 2, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+	'{1}', ARRAY[now() - interval '1 second'], '{a}', '{a@b}', '{b@b}', '{NULL}', '{f}', '{NULL}', '{c}') $$, 'defers');
+SELECT is(hedgerow.journal_due(), 1::bigint, 'takes up what is due');
+SELECT lives_ok($$ SELECT hedgerow.journal_asked() $$, 'knows what it waits for');
 SELECT lives_ok($$ SELECT hedgerow.journal_position('boston', gen_random_uuid()) $$, 'has positions');
 SELECT lives_ok($$ SELECT hedgerow.journal_dead_letter(1, 1, 'c', 'why') $$, 'buries');
 SELECT lives_ok($$ SELECT hedgerow.journal_maintain() $$, 'maintains');

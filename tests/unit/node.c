@@ -225,6 +225,7 @@ struct node *node_new(const char *name)
 		.registry = node->registry,
 		.pg = node->side_pg,
 		.edges = map_new(),
+		.away = away_new(node->registry, node->journal, node->side_pg),
 	};
 	assert_int_equal(link_key_generate(public_key, secret_key, &err), HR_OK);
 	assert_int_equal(links_new(node_loop,
@@ -249,6 +250,7 @@ void node_free(struct node *node)
 	registry_free(node->registry);
 	journal_free(node->journal);
 	map_free(node->dispatch.edges);
+	away_free(node->dispatch.away);
 	free(node);
 }
 

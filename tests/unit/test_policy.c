@@ -149,11 +149,50 @@ static void tells_the_sender_the_reason_of_the_rule(void **state)
 			    "no rule allows it between these forests");
 }
 
+/* A rule means outsiders when it says so, and only then. */
+static void outsiders_need_a_rule_that_names_them(void **state)
+{
+	static const struct person eve = { .address = T("eve\\40mail.example@example.com"),
+					   .site = T("amsterdam"),
+					   .enabled = true,
+					   .outsider = true };
+	static const struct {
+		struct config_rule rule;
+		bool in, out;
+	} rows[] = {
+		{ ALLOW("any", "any", "any"), false, false },
+		{ ALLOW("domain:example.com", "any", "any"), false, false },
+		{ ALLOW("outsider:any", "any", "any"), true, false },
+		{ ALLOW("outsider:mail.example", "any", "message"), true, false },
+		{ ALLOW("outsider:eve@mail.example", "address:ada@example.com", "any"), true,
+		  false },
+		{ ALLOW("outsider:example.com", "any", "any"), false, false },
+		{ ALLOW("outsider:mallory@mail.example", "any", "any"), false, false },
+		{ ALLOW("any", "outsider:any", "any"), false, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct config_rule rule = rows[i].rule;
+		struct config config = { .rules = &rule, .rule_count = 1 };
+
+		assert_int_equal(policy_ask(&config, &(struct policy_question){ &eve, &ada,
+										ENVELOPE_MESSAGE })
+					 .allow,
+				 rows[i].in);
+		assert_int_equal(policy_ask(&config, &(struct policy_question){ &ada, &eve,
+										ENVELOPE_MESSAGE })
+					 .allow,
+				 rows[i].out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_rule_that_matches_decides),
 		cmocka_unit_test(tells_the_sender_the_reason_of_the_rule),
+		cmocka_unit_test(outsiders_need_a_rule_that_names_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

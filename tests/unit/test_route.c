@@ -206,7 +206,8 @@ static void finds_the_installation_the_next_site_or_the_reason(void **state)
 		{ { .address = T("x"), .site = T("A"), .enabled = true },
 		  .expected = { .kind = ROUTE_BOUNCE,
 				.bounce = BOUNCE_RECIPIENT_UNAVAILABLE,
-				.reason = "this person is reached by e-mail only" } },
+				.reason = "this person is reached by e-mail only, and no mail is "
+					  "set up" } },
 		{ .nobody = true,
 		  .domain = "example.com",
 		  .expected = { .kind = ROUTE_BOUNCE,
@@ -238,6 +239,54 @@ static void finds_the_installation_the_next_site_or_the_reason(void **state)
 	}
 }
 
+/* Who has no installation is reached by the mail that the carrier of their site's domain sends. */
+static void leads_by_mail_to_who_has_no_installation(void **state)
+{
+	(void)state;
+	scoped(world) world = world_new("A: A>B B>A");
+	struct config_mail mails[] = {
+		{ .domain = T("a.example"), .site = T("A"), .carrier = T("A"), .mode = MAIL_FULL },
+		{ .domain = T("off.example"), .site = T("A"), .carrier = T("A"), .mode = MAIL_OFF },
+		{ .domain = T("b.example"), .site = T("A"), .carrier = T("B") },
+		{ .domain = T("b.example"),
+		  .site = T("B"),
+		  .carrier = T("B"),
+		  .mode = MAIL_FULL,
+		  .outsiders = true },
+		{ .domain = T("half.example"), .site = T("A"), .carrier = T("B") },
+	};
+	static const struct {
+		const char *site, *domain;
+		bool outsider;
+		enum route_kind kind;
+		const char *next;
+	} rows[] = {
+		{ "A", "a.example", false, ROUTE_MAIL, NULL },
+		{ "A", "b.example", false, ROUTE_SITE, "B" },	 /* as A says */
+		{ "B", "b.example", false, ROUTE_SITE, "B" },	 /* as B says */
+		{ "B", "a.example", false, ROUTE_BOUNCE, NULL }, /* B says nothing */
+		{ "A", "off.example", false, ROUTE_BOUNCE, NULL },
+		{ "A", "half.example", false, ROUTE_BOUNCE, NULL }, /* B doesn't agree */
+		{ "A", "a.example", true, ROUTE_BOUNCE, NULL },	    /* no outsiders */
+		{ "B", "b.example", true, ROUTE_SITE, "B" },
+	};
+	world->config.mails = mails;
+	world->config.mail_count = countof(mails);
+	scoped(routes) routes = routes_new(&world->config);
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct person to = { .address = T("x"),
+				     .site = T(rows[i].site),
+				     .enabled = true,
+				     .outsider = rows[i].outsider };
+		struct route route = route_find(routes, &to, slice_str(rows[i].domain));
+
+		assert_int_equal(route.kind, rows[i].kind);
+		assert_string_equal(route.site ? route.site : "-",
+				    rows[i].next ? rows[i].next : "-");
+		assert_ptr_equal(route.mail, rows[i].kind == ROUTE_MAIL ? &mails[0] : NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +295,7 @@ int main(void)
 		cmocka_unit_test(leads_every_site_to_every_other_without_a_loop),
 		cmocka_unit_test(works_without_sites_and_links),
 		cmocka_unit_test(finds_the_installation_the_next_site_or_the_reason),
+		cmocka_unit_test(leads_by_mail_to_who_has_no_installation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

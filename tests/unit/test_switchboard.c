@@ -64,8 +64,9 @@ static void bring(struct mouth *mouth, size_t size)
 
 	mouth->brought++;
 	source_bring(mouth->source, &(struct edge_inbound){
+					    .key = PEOPLE_NATIVE,
 					    .installation = "im",
-					    .native_from = from,
+					    .from = from,
 					    .to = slice_lit("bob@example.com"),
 					    .size = size,
 				    });

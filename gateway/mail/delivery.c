@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/mail/delivery.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "federation/address.h"
+#include "federation/email.h"
+#include "gateway/mail/relay.h"
+#include "schema/mail.h"
+
+enum { PATIENCE_MS = 10 * 1000, EXPIRY_MS = 7 * 24 * 3600 * 1000 };
+
+enum state {
+	FINDS, /* its author */
+	ASKS,  /* the conversation */
+	BROUGHT,
+};
+
+struct delivery {
+	struct deliveries *deliveries;
+	uint64_t serial; /* its key in deliveries->by_serial */
+	uint64_t visit, id;
+	struct incoming *incoming;
+	struct addressee addressee;
+	enum state state;
+	msec since;
+	bool told;
+	char *from, *to, *stanza_id; /* owned; to and stanza_id as an error needs them */
+	struct buf payload;
+};
+
+struct deliveries {
+	struct loop *loop;
+	struct deliveries_options options;
+	struct source *source;
+	struct map *by_serial;
+	uint64_t last_serial;
+	delivery_fn *told;
+	void *ctx;
+};
+
+void addressee_clear(struct addressee *addressee)
+{
+	free((char *)addressee->domain);
+	free((char *)addressee->person);
+	free((char *)addressee->peer);
+	*addressee = (struct addressee){ 0 };
+}
+
+static struct slice key_of(const uint64_t *serial)
+{
+	return (struct slice){ (const char *)serial, sizeof *serial };
+}
+
+static void delivery_free(struct delivery *delivery)
+{
+	map_remove(delivery->deliveries->by_serial, key_of(&delivery->serial));
+	incoming_free(delivery->incoming);
+	addressee_clear(&delivery->addressee);
+	buf_free(&delivery->payload);
+	free(delivery->from);
+	free(delivery->to);
+	free(delivery->stanza_id);
+	free(delivery);
+}
+
+static void tell(struct delivery *delivery, enum lmtp_answer answer, const char *text)
+{
+	struct deliveries *deliveries = delivery->deliveries;
+
+	if (delivery->told)
+		return;
+	delivery->told = true;
+	if (answer != LMTP_OK) {
+		metric_add(&mail_metrics[MAIL_RECEIVED_REFUSED], 1);
+		log_info("mail.received_refused", LOG_STR("from", delivery->from),
+			 LOG_STR("to", delivery->addressee.peer),
+			 LOG_STR("message_id", delivery->incoming->message_id),
+			 LOG_STR("error", text));
+	}
+	deliveries->told(deliveries->ctx, delivery->visit, delivery->id, answer, text);
+}
+
+/* The end of a delivery that the switchboard does not have. */
+static void end(struct delivery *delivery, enum lmtp_answer answer, const char *text)
+{
+	tell(delivery, answer, text);
+	delivery_free(delivery);
+}
+
+static void drop(struct delivery *delivery, const char *why)
+{
+	metric_add(&mail_metrics[MAIL_RECEIVED_DROPPED], 1);
+	log_info("mail.dropped", LOG_STR("to", delivery->addressee.peer),
+		 LOG_STR("kind", kind_name(delivery->incoming->kind)),
+		 LOG_STR("message_id", delivery->incoming->message_id), LOG_STR("why", why));
+	end(delivery, LMTP_OK, NULL);
+}
+
+/* --- to the switchboard ---------------------------------------------------------------------- */
+
+static void bring(struct delivery *delivery)
+{
+	delivery->state = BROUGHT;
+	source_bring(delivery->deliveries->source, &(struct edge_inbound){
+							   .key = PEOPLE_ADDRESS,
+							   .from = slice_str(delivery->from),
+							   .to = slice_str(delivery->to),
+							   .item = delivery,
+							   .size = delivery->payload.len,
+						   });
+}
+
+static usec life(const struct delivery *delivery)
+{
+	const struct config *config =
+		registry_config(delivery->deliveries->options.dispatch->registry);
+	const struct config_site *site = config_find_site(config, config->local_site);
+
+	return 1000 * (site ? site->message_expiry_ms : (int64_t)EXPIRY_MS);
+}
+
+enum hr_status deliveries_translate(void *item, const struct edge_people *people,
+				    struct envelope **out, struct hr_err *err)
+{
+	struct delivery *delivery = item;
+	bool is_report = delivery->stanza_id != NULL;
+	struct slice resource = address_text_resource(slice_str(delivery->to));
+	scoped_str to = str_format("%s%s" SLICE_FMT,
+				   people->to ? people->to->address : delivery->addressee.peer,
+				   resource.len ? "/" : "", SLICE_ARG(resource));
+	usec now = time_usec();
+	struct envelope_fields fields = {
+		.kind = ENVELOPE_MESSAGE,
+		.type = is_report ? slice_lit("error") : slice_lit("chat"),
+		.stanza_id = is_report ? slice_str(delivery->stanza_id)
+				       : slice_str(delivery->incoming->message_id),
+		.from = slice_str(people->from->address),
+		.to = slice_str(to),
+		.payload = buf_slice(&delivery->payload),
+		.received = now,
+		.expires = now + life(delivery),
+	};
+
+	if (delivery->payload.overflowed)
+		return err_set(err, HR_FAIL, "the text is too long for a message");
+	if (envelope_check(&fields, err) != HR_OK)
+		return err->status;
+	*out = envelope_new(&fields);
+	return HR_OK;
+}
+
+void deliveries_refuse(void *item, enum bounce bounce, const char *text)
+{
+	static const enum lmtp_answer answers[BOUNCES] = {
+		[BOUNCE_ITEM_NOT_FOUND] = LMTP_NO_SUCH_PERSON,
+		[BOUNCE_NOT_ALLOWED] = LMTP_REFUSED,
+		[BOUNCE_REMOTE_TIMEOUT] = LMTP_LATER,
+		[BOUNCE_RESOURCE_CONSTRAINT] = LMTP_LATER,
+		[BOUNCE_RECIPIENT_UNAVAILABLE] = LMTP_DISABLED,
+		[BOUNCE_SERVICE_UNAVAILABLE] = LMTP_LATER,
+		[BOUNCE_POLICY_VIOLATION] = LMTP_BAD_CONTENT,
+		[BOUNCE_BAD_REQUEST] = LMTP_BAD_CONTENT,
+	};
+
+	tell(item, answers[bounce], text);
+}
+
+void deliveries_committed(void *item)
+{
+	struct delivery *delivery = item;
+
+	metric_add(&mail_metrics[delivery->stanza_id ? MAIL_REPORTS : MAIL_RECEIVED], 1);
+	log_info("mail.received", LOG_STR("from", delivery->from), LOG_STR("to", delivery->to),
+		 LOG_STR("kind", kind_name(delivery->incoming->kind)),
+		 LOG_STR("message_id", delivery->incoming->message_id));
+	tell(delivery, LMTP_OK, NULL);
+}
+
+void deliveries_done(void *item)
+{
+	delivery_free(item);
+}
+
+/* --- the conversation ---------------------------------------------------------------------------
+ */
+
+struct asking {
+	const struct dispatch *dispatch;
+	uint64_t serial;
+};
+
+static struct delivery *find_asking(const struct asking *asking)
+{
+	struct deliveries *deliveries = postbox_deliveries(asking->dispatch);
+	struct delivery *delivery =
+		deliveries ? map_get(deliveries->by_serial, key_of(&asking->serial)) : NULL;
+
+	return delivery && delivery->state == ASKS ? delivery : NULL;
+}
+
+static const struct config_mail *settings(const struct delivery *delivery)
+{
+	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
+	const struct config *config = registry_config(dispatch->registry);
+
+	return config ? config_find_mail(config, dispatch->site,
+					 slice_str(delivery->addressee.domain))
+		      : NULL;
+}
+
+static void received(void *arg, enum hr_status status, const struct mail_receive_answer *answer,
+		     const struct hr_err *err)
+{
+	struct delivery *delivery = find_asking(arg);
+	const struct config_mail *mail = delivery ? settings(delivery) : NULL;
+
+	if (!delivery)
+		return;
+	if (status != HR_OK || !mail) {
+		end(delivery, LMTP_LATER, status != HR_OK ? err->text : NULL);
+		return;
+	}
+	if (answer->recent >= mail->hourly) {
+		end(delivery, LMTP_TOO_MANY, "too many mails of this conversation in an hour");
+		return;
+	}
+	incoming_payload(delivery->incoming, answer->thread,
+			 !delivery->addressee.thread && answer->recent == 0, &delivery->payload);
+	bring(delivery);
+}
+
+/* What a report is about: an error for whoever wrote the message, if there is one. */
+static void reported(void *arg, enum hr_status status, const struct mail_find_answer *answer,
+		     const struct hr_err *err)
+{
+	struct delivery *delivery = find_asking(arg);
+
+	if (!delivery)
+		return;
+	if (status != HR_OK && status != HR_NONE) {
+		end(delivery, LMTP_LATER, err->text);
+		return;
+	}
+	if (status == HR_NONE || answer->stanza_id.len == 0 || answer->sender.len == 0) {
+		drop(delivery, "the report is about no message that is known");
+		return;
+	}
+	delivery->from = mem_dup(answer->person.data, answer->person.len);
+	delivery->to = mem_dup(answer->sender.data, answer->sender.len);
+	delivery->stanza_id = mem_dup(answer->stanza_id.data, answer->stanza_id.len);
+	delivery->state = FINDS; /* whether the person has chat, where the message is too */
+	deliveries_go_on(delivery->deliveries);
+}
+
+static void ask_report(struct delivery *delivery)
+{
+	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
+	struct asking asking = { dispatch, delivery->serial };
+	const struct dsn *report = delivery->incoming->report;
+
+	if (!report || !report->message_id || !delivery->addressee.thread ||
+	    !incoming_failure(delivery->incoming, &delivery->payload)) {
+		drop(delivery, "the report names no failure of a mail of ours");
+		return;
+	}
+	delivery->state = ASKS;
+	mail_find(dispatch->pg, delivery->addressee.thread, slice_str(report->message_id), reported,
+		  &asking, sizeof asking);
+}
+
+static void ask_conversation(struct delivery *delivery)
+{
+	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
+	struct asking asking = { dispatch, delivery->serial };
+
+	delivery->state = ASKS;
+	mail_receive(dispatch->pg,
+		     &(struct mail_receive){
+			     .domain = slice_str(delivery->addressee.domain),
+			     .person = slice_str(delivery->from),
+			     .peer = slice_str(delivery->addressee.peer),
+			     .message_id = slice_str(delivery->incoming->message_id),
+			     .subject = slice_str(delivery->incoming->said.subject),
+		     },
+		     received, &asking, sizeof asking);
+}
+
+/* --- the author ------------------------------------------------------------------------------- */
+
+/* Whether this site may speak for them: they are at home here, or their mail is carried here. */
+static bool may_speak(const struct dispatch *dispatch, const struct person *person)
+{
+	const struct config *config = registry_config(dispatch->registry);
+	const struct config_mail *mail = config_find_mail(
+		config, person->site, address_text_domain(slice_str(person->address)));
+
+	return strcmp(person->site, config->local_site) == 0 ||
+	       (mail && strcmp(mail->carrier, config->local_site) == 0);
+}
+
+/* `delivery->from` is who the mail is believed to be from. False: the delivery has ended. */
+static bool admit(struct delivery *delivery, const struct config_mail *mail,
+		  const struct person *author)
+{
+	scoped_buf address = BUF_INIT(0);
+
+	if (author && !author->enabled) {
+		end(delivery, LMTP_REFUSED, "the author's account is disabled");
+		return false;
+	}
+	if (author && !may_speak(delivery->deliveries->options.dispatch, author)) {
+		end(delivery, LMTP_REFUSED, "the author's mail is carried by another site");
+		return false;
+	}
+	if (!author && !mail->outsiders) {
+		end(delivery, LMTP_REFUSED, "only people of the federation may write here");
+		return false;
+	}
+	if (author)
+		buf_add_str(&address, author->address);
+	else
+		email_outsider(slice_str(delivery->from), mail->domain, &address);
+	free(delivery->from);
+	delivery->from = str_dup(buf_text(&address));
+	return true;
+}
+
+static bool is_patient(struct delivery *delivery)
+{
+	const struct deliveries *deliveries = delivery->deliveries;
+	msec patience = deliveries->options.patience ? deliveries->options.patience : PATIENCE_MS;
+
+	if (loop_now(deliveries->loop) - delivery->since <= patience)
+		return true;
+	end(delivery, LMTP_LATER, "the gateway's database is away: try again later");
+	return false;
+}
+
+static void find_author(struct delivery *delivery)
+{
+	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
+	const struct config_mail *mail = settings(delivery);
+	const struct person *author = NULL;
+	bool is_report = delivery->stanza_id != NULL;
+	enum hr_status status = registry_find(dispatch->registry, PEOPLE_ADDRESS,
+					      slice_str(delivery->from), &author);
+
+	if (status == HR_RETRY || !pg_is_up(dispatch->pg)) {
+		is_patient(delivery);
+		return;
+	}
+	if (!mail)
+		end(delivery, LMTP_LATER, "the mail of this domain is not set up any more");
+	else if (is_report && author && author->installation && author->native)
+		drop(delivery, "the message is in the chat as well");
+	else if (is_report)
+		bring(delivery);
+	else if (admit(delivery, mail, author))
+		ask_conversation(delivery);
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+static void begin(struct delivery *delivery, const struct config_mail *mail)
+{
+	struct incoming *incoming = delivery->incoming;
+	struct vouched vouched = { 0 };
+	struct hr_err err;
+
+	if (!mail) {
+		end(delivery, LMTP_LATER, "the mail of this domain is not set up any more");
+		return;
+	}
+	if (incoming->kind == KIND_REPORT) {
+		ask_report(delivery);
+		return;
+	}
+	if (incoming->kind != KIND_PERSONAL) {
+		drop(delivery, "not written by a person for a person");
+		return;
+	}
+	if (incoming_vouch(incoming, mail, &vouched, &err) != HR_OK) {
+		end(delivery, LMTP_REFUSED, err.text);
+		return;
+	}
+	delivery->from = str_dup(vouched.address);
+	delivery->to = str_dup(delivery->addressee.peer);
+	vouched_clear(&vouched);
+	if (!mail->names_attachments && incoming->said.attachment_count > 0)
+		end(delivery, LMTP_REFUSED, "mails with attachments are not taken here");
+	else if (!*incoming->said.text && incoming->said.attachment_count == 0)
+		end(delivery, LMTP_BAD_CONTENT, "the mail has no text that could be shown");
+	else
+		find_author(delivery);
+}
+
+void deliveries_begin(struct deliveries *deliveries, struct incoming *incoming,
+		      const struct addressee *addressee, uint64_t visit, uint64_t id)
+{
+	struct delivery *delivery = mem_new(struct delivery);
+
+	*delivery = (struct delivery){
+		.deliveries = deliveries,
+		.serial = ++deliveries->last_serial,
+		.visit = visit,
+		.id = id,
+		.incoming = incoming_ref(incoming),
+		.addressee = { .domain = str_dup(addressee->domain),
+			       .person = str_dup(addressee->person),
+			       .peer = str_dup(addressee->peer),
+			       .thread = addressee->thread },
+		.since = loop_now(deliveries->loop),
+		.payload = BUF_INIT(ENVELOPE_PAYLOAD_MAX),
+	};
+	map_put(deliveries->by_serial, key_of(&delivery->serial), delivery);
+	begin(delivery, settings(delivery));
+}
+
+void deliveries_go_on(struct deliveries *deliveries)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(deliveries->by_serial, &at, &key, &value);)
+		if (((struct delivery *)value)->state == FINDS)
+			find_author(value);
+}
+
+bool deliveries_are_idle(const struct deliveries *deliveries)
+{
+	return map_count(deliveries->by_serial) == 0;
+}
+
+struct deliveries *deliveries_new(struct loop *loop, const struct deliveries_options *options,
+				  struct edge *edge, delivery_fn *told, void *ctx)
+{
+	struct deliveries *deliveries = mem_new(struct deliveries);
+
+	deliveries->loop = loop;
+	deliveries->options = *options;
+	deliveries->by_serial = map_new();
+	deliveries->told = told;
+	deliveries->ctx = ctx;
+	deliveries->source = switchboard_source(options->switchboard, edge);
+	return deliveries;
+}
+
+void deliveries_free(struct deliveries *deliveries)
+{
+	struct slice key;
+	void *value;
+
+	if (!deliveries)
+		return;
+	source_free(deliveries->source); /* frees what it has */
+	for (size_t at = 0; map_next(deliveries->by_serial, &at, &key, &value);)
+		delivery_free(value);
+	map_free(deliveries->by_serial);
+	free(deliveries);
+}

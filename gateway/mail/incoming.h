@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A mail that came in, as far as it is the same for all its recipients: what it is, what it says,
+ * who it says it is from. Made once, counted by reference. */
+#pragma once
+
+#include "federation/envelope.h"
+#include "gateway/mail/dsn.h"
+#include "gateway/mail/kind.h"
+#include "gateway/mail/lmtp.h"
+#include "gateway/mail/read.h"
+#include "gateway/mail/vouch.h"
+#include "schema/config.h"
+
+struct incoming {
+	enum kind kind;
+	char *message_id; /* without <>; made up when the mail has none */
+	struct read_mail said;
+	struct dsn *report; /* KIND_REPORT that could be read; else NULL */
+	struct mime *mime;  /* of `bytes` */
+	char *bytes, *client;
+	unsigned refs;
+};
+
+/* HR_FAIL: it is no mail; err says why. *why: for the log, what decided its kind; may be NULL. */
+HR_MUST_USE enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site,
+					struct incoming **out, const char **why,
+					struct hr_err *err);
+struct incoming *incoming_ref(struct incoming *incoming);
+void incoming_free(struct incoming *incoming); /* drops one reference; NULL is fine */
+DEFINE_SCOPED(incoming)
+
+/* Who wrote it, if what `mail` trusts vouches for it. HR_FAIL: err says why not. */
+HR_MUST_USE enum hr_status incoming_vouch(const struct incoming *incoming,
+					  const struct config_mail *mail, struct vouched *out,
+					  struct hr_err *err);
+/* The payload of the message that says the same: `thread` may be NULL; `first`: the mail begins the
+ * conversation, so that its subject says something too. */
+void incoming_payload(const struct incoming *incoming, struct slice thread, bool first,
+		      struct buf *out);
+/* The payload of the error that a delivery report is. False: no recipient has failed. */
+bool incoming_failure(const struct incoming *incoming, struct buf *out);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/mail/slot.h"
+
+#include "federation/address.h"
+
+struct slice slot_recipient(const struct slot *slot)
+{
+	return address_text_bare(slot->messages[0]->f.to);
+}
+
+struct slice slot_sender(const struct slot *slot)
+{
+	return address_text_bare(slot->messages[0]->f.from);
+}
+
+static bool may_join(const struct slot *slot, const struct envelope *envelope)
+{
+	return slot->state == SLOT_WAITS && !slot->is_digest_closed &&
+	       slot->count < SLOT_MESSAGES_MAX &&
+	       slice_eq(slot_recipient(slot), address_text_bare(envelope->f.to)) &&
+	       slice_eq(slot_sender(slot), address_text_bare(envelope->f.from)) &&
+	       envelope_is_error(envelope) == envelope_is_error(slot->messages[0]);
+}
+
+static struct slot *last_slot(const struct slots *slots)
+{
+	struct slot *slot = slots->first;
+
+	while (slot && slot->next)
+		slot = slot->next;
+	return slot;
+}
+
+bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void *owner)
+{
+	struct slot *slot = last_slot(slots);
+
+	if (!slot || !may_join(slot, envelope)) {
+		if (slots->count == SLOTS_MAX)
+			return false;
+		slot = mem_new(struct slot);
+		slot->owner = owner;
+		slot->first = seq;
+		if (!slots->first)
+			slots->last = &slots->first;
+		*slots->last = slot;
+		slots->last = &slot->next;
+		slots->count++;
+	}
+	slot->messages[slot->count++] = envelope_ref(envelope);
+	slot->last = seq;
+	return true;
+}
+
+bool slots_is_blocked(const struct slots *slots, const struct slot *slot)
+{
+	for (const struct slot *before = slots->first; before && before != slot;
+	     before = before->next)
+		if (before->state != SLOT_DONE &&
+		    slice_eq(slot_recipient(before), slot_recipient(slot)))
+			return true;
+	return false;
+}
+
+void slots_drop_first(struct slots *slots)
+{
+	struct slot *slot = slots->first;
+
+	slots->first = slot->next;
+	slots->count--;
+	for (size_t i = 0; i < slot->count; i++)
+		envelope_free(slot->messages[i]);
+	free(slot->reason);
+	free(slot);
+}
+
+void slots_clear(struct slots *slots)
+{
+	while (slots->first)
+		slots_drop_first(slots);
+}
+
+static void end(struct slot *slot, enum slot_end how)
+{
+	slot->state = SLOT_DONE;
+	slot->end = how;
+	slot->submission = NULL;
+}
+
+void slot_taken(struct slot *slot)
+{
+	end(slot, SLOT_TAKEN);
+}
+
+void slot_bounce(struct slot *slot, enum bounce bounce, const char *reason)
+{
+	end(slot, SLOT_BOUNCE);
+	slot->bounce = bounce;
+	slot->reason = str_dup(reason);
+}
+
+void slot_defer(struct slot *slot, usec not_before)
+{
+	end(slot, SLOT_DEFER);
+	slot->not_before = not_before;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mails on their way out, in the order of the queue that they come from: which messages are in
+ * each, how far each is, what became of it. Pure; gateway/mail/relay.h does what it says. */
+#pragma once
+
+#include "federation/envelope.h"
+
+enum { SLOT_MESSAGES_MAX = 100, SLOTS_MAX = 64 };
+
+enum slot_state {
+	SLOT_WAITS, /* for its turn, or for people */
+	SLOT_ASKS,  /* the conversation is being looked up */
+	SLOT_FLIES, /* the smarthost has it */
+	SLOT_DONE,
+};
+
+enum slot_end {
+	SLOT_TAKEN,  /* the queue may move past it */
+	SLOT_BOUNCE, /* back to the sender */
+	SLOT_DEFER,  /* not before `not_before` */
+};
+
+struct slot {
+	struct slot *next;
+	void *owner;				      /* who made it */
+	int64_t first, last;			      /* seqs in the queue */
+	struct envelope *messages[SLOT_MESSAGES_MAX]; /* references */
+	size_t count;
+	enum slot_state state;
+	enum slot_end end;
+	enum bounce bounce;
+	char *reason; /* owned: of a bounce */
+	usec not_before;
+	bool is_away; /* a copy for somebody who has chat: nobody is told what becomes of it */
+	bool is_digest_closed; /* takes no more messages */
+	void *submission;
+};
+
+struct slots {
+	struct slot *first, **last;
+	size_t count;
+};
+
+/* Adds the message of that seq, which follows the last: to the last slot, if that still waits and
+ * is of the same sender and recipient, else to a new one. False: no room. */
+bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void *owner);
+/* Whether a slot before it is for the same recipient and not done. */
+bool slots_is_blocked(const struct slots *slots, const struct slot *slot);
+void slots_drop_first(struct slots *slots); /* freed */
+void slots_clear(struct slots *slots);
+
+void slot_taken(struct slot *slot);
+void slot_bounce(struct slot *slot, enum bounce bounce, const char *reason); /* copied */
+void slot_defer(struct slot *slot, usec not_before);
+struct slice slot_recipient(const struct slot *slot); /* bare */
+struct slice slot_sender(const struct slot *slot);    /* bare */

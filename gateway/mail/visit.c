@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/mail/visit.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/secret.h"
+#include "federation/address.h"
+#include "gateway/mail/mailbox.h"
+#include "gateway/mail/reply_address.h"
+#include "schema/mail.h"
+
+enum { PATIENCE_MS = 10 * 1000, WAITING_MAX = 256 * 1024 };
+
+/* A recipient of the transaction under way. */
+struct guest {
+	struct addressee addressee;
+	bool waits; /* for the registry */
+	msec since;
+};
+
+struct visit {
+	const struct visit_host *host;
+	uint64_t serial;
+	struct conn *conn;
+	struct lmtp *lmtp;
+	struct timer *idle;
+	struct map *guests;	/* id given at RCPT -> struct guest */
+	struct map *by_address; /* address as the client wrote it -> the same */
+};
+
+static struct slice key_of(const uint64_t *id)
+{
+	return (struct slice){ (const char *)id, sizeof *id };
+}
+
+static struct guest *guest_of(const struct visit *visit, uint64_t id)
+{
+	return map_get(visit->guests, key_of(&id));
+}
+
+static void guest_free(struct guest *guest)
+{
+	addressee_clear(&guest->addressee);
+	free(guest);
+}
+
+static void forget_guests(struct visit *visit)
+{
+	struct slice key;
+	void *guest;
+
+	for (size_t at = 0; map_next(visit->guests, &at, &key, &guest);)
+		guest_free(guest);
+	map_free(visit->guests);
+	map_free(visit->by_address);
+	visit->guests = map_new();
+	visit->by_address = map_new();
+}
+
+/* --- the socket ------------------------------------------------------------------------------ */
+
+/* After everything that was done with the session. */
+static void look(struct visit *visit)
+{
+	struct buf *out = lmtp_output(visit->lmtp);
+
+	if (out->len > 0)
+		conn_write(visit->conn, buf_slice(out));
+	buf_clear(out);
+	if (lmtp_is_ended(visit->lmtp))
+		conn_end(visit->conn);
+	else
+		conn_pause(visit->conn, !lmtp_wants_input(visit->lmtp) ||
+						conn_waiting(visit->conn) > WAITING_MAX);
+}
+
+static void arm(struct visit *visit)
+{
+	timer_set(visit->idle, loop_now(visit->host->loop) + LMTP_IDLE_MS);
+}
+
+static void on_received(void *ctx, struct slice bytes)
+{
+	struct visit *visit = ctx;
+
+	arm(visit);
+	lmtp_received(visit->lmtp, bytes);
+	look(visit);
+}
+
+static void on_drained(void *ctx)
+{
+	look(ctx);
+}
+
+static void on_closed(void *ctx)
+{
+	struct visit *visit = ctx;
+
+	visit->host->ended(visit->host->ctx, visit);
+}
+
+static const struct conn_events conn_events = { on_received, on_drained, on_closed };
+
+static void on_idle(void *arg)
+{
+	struct visit *visit = arg;
+
+	if (map_count(visit->guests) > 0 && !lmtp_wants_input(visit->lmtp)) {
+		arm(visit); /* it is we who are slow */
+		return;
+	}
+	lmtp_timeout(visit->lmtp);
+	look(visit);
+}
+
+/* --- who a recipient is ----------------------------------------------------------------------- */
+
+static void refuse(struct visit *visit, uint64_t id, enum lmtp_answer answer, const char *text)
+{
+	metric_add(&mail_metrics[MAIL_RECEIVED_REFUSED], 1);
+	lmtp_answer(visit->lmtp, id, answer, text);
+}
+
+static const struct config_mail *by_chat_domain(const struct dispatch *dispatch,
+						struct slice domain)
+{
+	const struct config *config = registry_config(dispatch->registry);
+
+	for (size_t i = 0; i < config->mail_count; i++) {
+		const struct config_mail *mail = &config->mails[i];
+
+		if (strcmp(mail->site, config->local_site) == 0 &&
+		    strcmp(mail->carrier, mail->site) == 0 && slice_is(domain, mail->chat_domain))
+			return mail;
+	}
+	return NULL;
+}
+
+/* local@domain for local@chat-domain. */
+static enum hr_status person_address(struct slice local, const char *domain, char **out,
+				     struct hr_err *err)
+{
+	static const struct {
+		char c;
+		const char *escape;
+	} escapes[] = { { '\'', "\\27" }, { '&', "\\26" }, { '/', "\\2f" } };
+	scoped_address address = { 0 };
+	scoped_buf text = BUF_INIT(0);
+
+	for (size_t i = 0; i < local.len; i++) {
+		const char *escape = NULL;
+
+		for (size_t j = 0; j < countof(escapes); j++)
+			if (local.data[i] == escapes[j].c)
+				escape = escapes[j].escape;
+		if (escape)
+			buf_add_str(&text, escape);
+		else
+			buf_add_char(&text, local.data[i]);
+	}
+	buf_format(&text, "@%s", domain);
+	if (address_parse(buf_slice(&text), &address, err) != HR_OK)
+		return err->status;
+	*out = str_dup(address.text);
+	return HR_OK;
+}
+
+static void find_peer(struct visit *visit, uint64_t id, struct guest *guest)
+{
+	struct registry *registry = visit->host->options->dispatch->registry;
+	const struct person *person = NULL;
+	enum hr_status status =
+		registry_find(registry, PEOPLE_ADDRESS, slice_str(guest->addressee.peer), &person);
+
+	guest->waits = status == HR_RETRY;
+	if (status == HR_RETRY)
+		return;
+	if (!person)
+		refuse(visit, id, LMTP_NO_SUCH_PERSON, "nobody has this address");
+	else if (!person->enabled)
+		refuse(visit, id, LMTP_DISABLED, "this person's account is disabled");
+	else if (!person->installation || !person->native)
+		refuse(visit, id, LMTP_NO_SUCH_PERSON, "this person has no chat");
+	else
+		lmtp_answer(visit->lmtp, id, LMTP_OK, NULL);
+}
+
+struct asking {
+	const struct dispatch *dispatch;
+	uint64_t serial, id;
+};
+
+static void have_thread(void *arg, enum hr_status status, const struct mail_find_answer *answer,
+			const struct hr_err *err)
+{
+	const struct asking *asking = arg;
+	struct visit *visit = postbox_visit(asking->dispatch, asking->serial);
+
+	(void)err;
+	if (visit)
+		visit_found(visit, asking->id, status,
+			    answer ? answer->person : (struct slice){ 0 },
+			    answer ? answer->peer : (struct slice){ 0 });
+}
+
+static void find_thread(struct visit *visit, uint64_t id, struct guest *guest)
+{
+	const struct dispatch *dispatch = visit->host->options->dispatch;
+	struct asking asking = { dispatch, visit->serial, id };
+
+	mail_find(dispatch->pg, guest->addressee.thread, (struct slice){ 0 }, have_thread, &asking,
+		  sizeof asking);
+}
+
+void visit_found(struct visit *visit, uint64_t id, enum hr_status status, struct slice person,
+		 struct slice peer)
+{
+	struct guest *guest = guest_of(visit, id);
+
+	if (!guest || guest->addressee.peer)
+		return;
+	if (status == HR_OK) {
+		guest->addressee.person = mem_dup(person.data, person.len);
+		guest->addressee.peer = mem_dup(peer.data, peer.len);
+		lmtp_answer(visit->lmtp, id, LMTP_OK, NULL);
+	} else if (status == HR_NONE) {
+		refuse(visit, id, LMTP_NO_SUCH_PERSON,
+		       "the conversation of this reply address is forgotten");
+	} else {
+		refuse(visit, id, LMTP_LATER, NULL);
+	}
+	look(visit);
+}
+
+/* HR_RETRY: the key is missing, for which the client can't help. */
+static enum hr_status read_reply_address(const struct visit *visit, const struct mailbox *mailbox,
+					 const struct config_mail *mail, struct reply_address *out,
+					 struct hr_err *err)
+{
+	const char *directory = visit->host->options->secrets;
+	scoped_secret key = NULL;
+	scoped_secret previous = NULL;
+
+	if (secret_read(directory, mail->reply_key, &key, err) != HR_OK ||
+	    (mail->reply_key_previous &&
+	     secret_read(directory, mail->reply_key_previous, &previous, err) != HR_OK)) {
+		log_error("mail.key_missing", LOG_STR("domain", mail->domain), LOG_ERR(err));
+		return err->status = HR_RETRY;
+	}
+	return reply_address_read(mailbox->local, slice_str(mail->chat_domain),
+				  &(struct reply_keys){ slice_str(key), slice_str(previous) },
+				  time_usec(), out, err);
+}
+
+static void on_recipient(void *ctx, uint64_t id, const char *text)
+{
+	struct visit *visit = ctx;
+	const struct dispatch *dispatch = visit->host->options->dispatch;
+	struct mailbox mailbox;
+	scoped_address domain = { 0 };
+	struct reply_address reply = { 0 };
+	char *peer = NULL;
+	struct hr_err err;
+
+	if (mailbox_parse(slice_str(text), &mailbox, &err) != HR_OK ||
+	    address_parse(mailbox.domain, &domain, &err) != HR_OK) {
+		refuse(visit, id, LMTP_NO_SUCH_PERSON, err.text);
+		return;
+	}
+	const struct config_mail *mail = by_chat_domain(dispatch, address_full(&domain));
+	bool is_reply = mail && reply_address_is(mailbox.local);
+	enum hr_status status =
+		!mail	   ? err_set(&err, HR_FAIL, "no mail for this domain becomes chat here")
+		: is_reply ? read_reply_address(visit, &mailbox, mail, &reply, &err)
+			   : person_address(mailbox.local, mail->domain, &peer, &err);
+	if (status != HR_OK) {
+		refuse(visit, id, status == HR_RETRY ? LMTP_LATER : LMTP_NO_SUCH_PERSON,
+		       status == HR_RETRY ? NULL : err.text);
+		return;
+	}
+	struct guest *guest = mem_new(struct guest);
+
+	guest->addressee = (struct addressee){ .domain = str_dup(mail->domain),
+					       .peer = peer,
+					       .thread = reply.thread };
+	guest->since = loop_now(visit->host->loop);
+	map_put(visit->guests, key_of(&id), guest);
+	map_put(visit->by_address, slice_str(text), guest);
+	if (is_reply)
+		find_thread(visit, id, guest);
+	else
+		find_peer(visit, id, guest);
+}
+
+/* --- the mail ----------------------------------------------------------------------------------
+ */
+
+static void answer_all(struct visit *visit, const struct lmtp_mail *mail, enum lmtp_answer answer,
+		       const char *text)
+{
+	size_t count = mail->recipient_count; /* the last answer ends the mail */
+	uint64_t *ids = mem_array(uint64_t, count + 1);
+
+	for (size_t i = 0; i < count; i++)
+		ids[i] = mail->recipients[i].id;
+	for (size_t i = 0; i < count; i++)
+		refuse(visit, ids[i], answer, text);
+	free(ids);
+}
+
+static void deliver(struct visit *visit, const struct lmtp_mail *mail, struct incoming *incoming)
+{
+	size_t count = mail->recipient_count; /* the last answer ends the mail */
+	uint64_t *ids = mem_array(uint64_t, count + 1);
+	struct guest **guests = mem_array(struct guest *, count + 1);
+
+	for (size_t i = 0; i < count; i++) {
+		ids[i] = mail->recipients[i].id;
+		guests[i] = map_get(visit->by_address, slice_str(mail->recipients[i].address));
+	}
+	for (size_t i = 0; i < count; i++)
+		deliveries_begin(visit->host->deliveries, incoming, &guests[i]->addressee,
+				 visit->serial, ids[i]);
+	free(ids);
+	free(guests);
+}
+
+static void on_message(void *ctx, const struct lmtp_mail *mail)
+{
+	struct visit *visit = ctx;
+	scoped(incoming) incoming = NULL;
+	const char *why = NULL;
+	struct hr_err err;
+
+	if (incoming_new(mail, visit->host->options->dispatch->site, &incoming, &why, &err) !=
+	    HR_OK)
+		answer_all(visit, mail, LMTP_BAD_CONTENT, err.text);
+	else if (incoming->kind == KIND_LOOP)
+		answer_all(visit, mail, LMTP_LOOP, why);
+	else
+		deliver(visit, mail, incoming);
+}
+
+static void on_reset(void *ctx)
+{
+	forget_guests(ctx);
+}
+
+static const struct lmtp_ops lmtp_ops = {
+	.recipient = on_recipient,
+	.message = on_message,
+	.reset = on_reset,
+};
+
+void visit_answer(struct visit *visit, uint64_t id, enum lmtp_answer answer, const char *text)
+{
+	lmtp_answer(visit->lmtp, id, answer, text);
+	look(visit);
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+void visit_go_on(struct visit *visit)
+{
+	msec patience =
+		visit->host->options->patience ? visit->host->options->patience : PATIENCE_MS;
+	msec now = loop_now(visit->host->loop);
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(visit->guests, &at, &key, &value);) {
+		struct guest *guest = value;
+		uint64_t id;
+
+		if (!guest->waits)
+			continue;
+		memcpy(&id, key.data, sizeof id);
+		find_peer(visit, id, guest);
+		if (guest->waits && now - guest->since > patience) {
+			guest->waits = false;
+			refuse(visit, id, LMTP_LATER,
+			       "the gateway's database is away: try again later");
+		}
+	}
+	look(visit);
+}
+
+void visit_shutdown(struct visit *visit)
+{
+	lmtp_shutdown(visit->lmtp);
+	look(visit);
+}
+
+uint64_t visit_serial(const struct visit *visit)
+{
+	return visit->serial;
+}
+
+struct visit *visit_new(const struct visit_host *host, uint64_t serial, struct conn *conn)
+{
+	struct visit *visit = mem_new(struct visit);
+
+	visit->host = host;
+	visit->serial = serial;
+	visit->conn = conn;
+	visit->guests = map_new();
+	visit->by_address = map_new();
+	visit->idle = timer_new(host->loop, on_idle, visit);
+	visit->lmtp = lmtp_new(&(struct lmtp_options){ .host = host->options->dispatch->site,
+						       .size_max = host->options->size_max },
+			       &lmtp_ops, visit);
+	metric_add(&mail_metrics[MAIL_SESSIONS], 1);
+	arm(visit);
+	conn_start(conn, &conn_events, visit);
+	look(visit); /* the greeting */
+	return visit;
+}
+
+void visit_free(struct visit *visit)
+{
+	if (!visit)
+		return;
+	metric_add(&mail_metrics[MAIL_SESSIONS], -1);
+	lmtp_free(visit->lmtp);
+	forget_guests(visit);
+	map_free(visit->guests);
+	map_free(visit->by_address);
+	timer_free(visit->idle);
+	conn_free(visit->conn);
+	free(visit);
+}

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# The Postfix of the lab, for both sites: their smarthost, the MTA in front of their gateways, and the
+# mailboxes of everybody who has mail. Only root can run one; without, the lab has no mail side.
+
+mail_domains="example.com alpha.example beta.example"
+# The chat domains of each site, by e-mail domain.
+declare -A chat_domains_amsterdam=([example.com]=chat.example.com [alpha.example]=chat.alpha.example)
+declare -A chat_domains_boston=([example.com]=chat.boston.example [beta.example]=chat.beta.example)
+
+postfix_wanted() {
+	[ "$(id -u)" = 0 ]
+}
+
+postfix_create() {
+	local dir=$LAB/postfix site domain port chat=()
+	mkdir -p -m 755 "$dir" "$dir/etc" "$dir/data" "$dir/spool" "$dir/mail"
+	chown postfix "$dir/data"
+	chown nobody "$dir/mail"
+	authority "$dir/tls" mx.lab.example
+	: >"$dir/etc/transport"
+	for site in $sites; do
+		port=LMTP_$site
+		local -n chat_domains=chat_domains_$site
+		for domain in "${!chat_domains[@]}"; do
+			chat+=("${chat_domains[$domain]}")
+			printf '/@%s$/ lmtp:inet:127.0.0.1:%s\n' "${chat_domains[$domain]//./\\.}" "${!port}" >>"$dir/etc/transport"
+		done
+	done
+	# whose mailbox is full, who is refused and who is put off
+	printf '/^full\\./ error:5.2.2 mailbox full\n' >>"$dir/etc/transport"
+	printf '/^refused\\./ 550 5.7.1 not wanted here\n/^deferred\\./ 450 4.2.0 try again later\n' >"$dir/etc/access"
+	postfix_main "$dir" "${chat[*]}"
+	postfix_master >"$dir/etc/master.cf"
+	postfix_start
+}
+
+postfix_main() { # DIR CHAT-DOMAINS
+	cat >"$1/etc/main.cf" <<-END
+		compatibility_level = 3.6
+		maillog_file_prefixes = $LAB/log
+		maillog_file = $LAB/log/postfix.log
+		queue_directory = $1/spool
+		data_directory = $1/data
+		daemon_directory = /usr/lib/postfix/sbin
+		command_directory = /usr/sbin
+		myhostname = mx.lab.example
+		mydestination =
+		notify_classes =
+		alias_maps =
+		inet_interfaces = 127.0.0.1
+		inet_protocols = ipv4
+		mynetworks = 127.0.0.0/8
+		smtpd_tls_cert_file = $1/tls/server.pem
+		smtpd_tls_key_file = $1/tls/server.key
+		smtpd_tls_security_level = may
+		smtpd_recipient_restrictions = check_recipient_access regexp:$1/etc/access, permit_mynetworks, reject
+		smtpd_recipient_limit = 2000
+		message_size_limit = 60000000
+		virtual_mailbox_limit = 0
+		virtual_mailbox_domains = $mail_domains
+		virtual_mailbox_base = $1/mail
+		virtual_mailbox_maps = static:all/
+		virtual_uid_maps = static:$(id -u nobody)
+		virtual_gid_maps = static:$(id -g nobody)
+		virtual_minimum_uid = 1
+		relay_domains = $2
+		transport_maps = regexp:$1/etc/transport
+		lmtp_send_xforward_command = yes
+		lmtp_destination_recipient_limit = 1000
+		queue_run_delay = 1s
+		minimal_backoff_time = 1s
+		maximal_backoff_time = 2s
+	END
+}
+
+postfix_master() {
+	cat <<-END
+		127.0.0.1:$SMTP_PORT inet n - n - - smtpd
+		pickup    unix  n - n 60 1 pickup
+		cleanup   unix  n - n - 0 cleanup
+		qmgr      unix  n - n 300 1 qmgr
+		tlsmgr    unix  - - n 1000? 1 tlsmgr
+		rewrite   unix  - - n - - trivial-rewrite
+		bounce    unix  - - n - 0 bounce
+		defer     unix  - - n - 0 bounce
+		trace     unix  - - n - 0 bounce
+		verify    unix  - - n - 1 verify
+		flush     unix  n - n 1000? 0 flush
+		proxymap  unix  - - n - - proxymap
+		smtp      unix  - - n - - smtp
+		relay     unix  - - n - - smtp
+		error     unix  - - n - - error
+		retry     unix  - - n - - error
+		discard   unix  - - n - - discard
+		virtual   unix  - n n - - virtual
+		lmtp      unix  - - n - - lmtp
+		anvil     unix  - - n - 1 anvil
+		scache    unix  - - n - 1 scache
+		postlog   unix-dgram n - n - 1 postlogd
+	END
+}
+
+postfix_start() {
+	/usr/sbin/postfix -c "$LAB/postfix/etc" check
+	process_run postfix /usr/lib/postfix/sbin/master -s -c "$LAB/postfix/etc"
+	process_ready postfix 30 port_is_open "$SMTP_PORT"
+}
+
+postfix_stop() {
+	process_end postfix TERM 10
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema/mail.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+struct request {
+	union {
+		mail_send_fn *send;
+		mail_find_fn *find;
+		mail_receive_fn *receive;
+		mail_choice_fn *choice;
+	} fn;
+	max_align_t arg[]; /* the caller's copy */
+};
+
+static struct request *request_new(const void *arg, size_t size)
+{
+	struct request *request = mem_alloc(sizeof *request + size);
+
+	memcpy(request->arg, arg, size);
+	return request;
+}
+
+/* ---- send */
+
+static const struct pg_statement send_statement = {
+	"mail_send", "SELECT id, topic, earlier, recent, choice FROM hedgerow.mail_send($1::text,"
+		     " $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)"
+};
+enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE };
+
+static void sent(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
+{
+	struct request *request = arg;
+	struct mail_send_answer answer = { 0 };
+
+	if (status == HR_OK) {
+		answer.thread = pg_bigint(result, 0, SEND_ID);
+		answer.subject = pg_text(result, 0, SEND_TOPIC);
+		answer.earlier_count =
+			pg_texts(result, 0, SEND_EARLIER, answer.earlier, MAIL_EARLIER_MAX);
+		answer.recent = pg_bigint(result, 0, SEND_RECENT);
+		answer.choice = pg_text(result, 0, SEND_CHOICE);
+	}
+	request->fn.send(request->arg, status, status == HR_OK ? &answer : NULL, err);
+	free(request);
+}
+
+void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, const void *arg,
+	       size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg, size);
+
+	request->fn.send = fn;
+	pg_add_text(params, send->domain);
+	pg_add_text(params, send->person);
+	pg_add_text(params, send->peer);
+	pg_add_text(params, send->message_id);
+	pg_add_text(params, send->stanza_id);
+	pg_add_text(params, send->sender);
+	pg_add_text(params, send->thread);
+	pg_add_text(params, send->subject);
+	pg_send_owned(pg, &send_statement, params, sent, request);
+}
+
+/* ---- find */
+
+static const struct pg_statement find_statement = {
+	"mail_find", "SELECT domain, person, peer, stanza_id, sender"
+		     " FROM hedgerow.mail_find($1::bigint, $2::text)"
+};
+enum { FIND_DOMAIN, FIND_PERSON, FIND_PEER, FIND_STANZA_ID, FIND_SENDER };
+
+static void found(void *arg, enum hr_status status, const PGresult *result,
+		  const struct hr_err *err)
+{
+	struct request *request = arg;
+	struct mail_find_answer answer = { 0 };
+
+	if (status == HR_OK && PQntuples(result) == 0)
+		status = HR_NONE;
+	if (status == HR_OK)
+		answer = (struct mail_find_answer){
+			.domain = pg_text(result, 0, FIND_DOMAIN),
+			.person = pg_text(result, 0, FIND_PERSON),
+			.peer = pg_text(result, 0, FIND_PEER),
+			.stanza_id = pg_text(result, 0, FIND_STANZA_ID),
+			.sender = pg_text(result, 0, FIND_SENDER),
+		};
+	request->fn.find(request->arg, status, status == HR_OK ? &answer : NULL, err);
+	free(request);
+}
+
+void mail_find(struct pg *pg, int64_t thread, struct slice message_id, mail_find_fn *fn,
+	       const void *arg, size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg, size);
+
+	request->fn.find = fn;
+	pg_add_bigint(params, thread);
+	pg_add_text(params, message_id);
+	pg_send_owned(pg, &find_statement, params, found, request);
+}
+
+/* ---- receive */
+
+static const struct pg_statement receive_statement = {
+	"mail_receive", "SELECT id, thread, recent FROM hedgerow.mail_receive($1::text, $2::text,"
+			" $3::text, $4::text, $5::text)"
+};
+enum { RECEIVE_ID, RECEIVE_THREAD, RECEIVE_RECENT };
+
+static void received(void *arg, enum hr_status status, const PGresult *result,
+		     const struct hr_err *err)
+{
+	struct request *request = arg;
+	struct mail_receive_answer answer = { 0 };
+
+	if (status == HR_OK)
+		answer = (struct mail_receive_answer){
+			.id = pg_bigint(result, 0, RECEIVE_ID),
+			.thread = pg_text(result, 0, RECEIVE_THREAD),
+			.recent = pg_bigint(result, 0, RECEIVE_RECENT),
+		};
+	request->fn.receive(request->arg, status, status == HR_OK ? &answer : NULL, err);
+	free(request);
+}
+
+void mail_receive(struct pg *pg, const struct mail_receive *receive, mail_receive_fn *fn,
+		  const void *arg, size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg, size);
+
+	request->fn.receive = fn;
+	pg_add_text(params, receive->domain);
+	pg_add_text(params, receive->person);
+	pg_add_text(params, receive->peer);
+	pg_add_text(params, receive->message_id);
+	pg_add_text(params, receive->subject);
+	pg_send_owned(pg, &receive_statement, params, received, request);
+}
+
+/* ---- what people chose */
+
+static const struct pg_statement choose_statement = {
+	"mail_choose", "SELECT $2::text AS mode FROM hedgerow.mail_choose($1::text, $2::text)"
+};
+static const struct pg_statement chosen_statement = {
+	"mail_chosen",
+	"SELECT coalesce(mode, '') AS mode FROM hedgerow.mail_chosen($1::text) AS mode"
+};
+
+static void have_choice(void *arg, enum hr_status status, const PGresult *result,
+			const struct hr_err *err)
+{
+	struct request *request = arg;
+	struct slice mode = status == HR_OK ? pg_text(result, 0, 0) : (struct slice){ 0 };
+
+	request->fn.choice(request->arg, status, mode, err);
+	free(request);
+}
+
+void mail_choose(struct pg *pg, struct slice address, struct slice mode, mail_choice_fn *fn,
+		 const void *arg, size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg, size);
+
+	request->fn.choice = fn;
+	pg_add_text(params, address);
+	pg_add_text(params, mode);
+	pg_send_owned(pg, &choose_statement, params, have_choice, request);
+}
+
+void mail_chosen(struct pg *pg, struct slice address, mail_choice_fn *fn, const void *arg,
+		 size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg, size);
+
+	request->fn.choice = fn;
+	pg_add_text(params, address);
+	pg_send_owned(pg, &chosen_statement, params, have_choice, request);
+}
+
+/* ---- the old */
+
+static const struct pg_statement forget_statement = { "mail_forget",
+						      "SELECT hedgerow.mail_forget()" };
+
+static void forgot(void *arg, enum hr_status status, const PGresult *result,
+		   const struct hr_err *err)
+{
+	(void)arg, (void)result;
+	if (status == HR_FAIL)
+		log_error("mail.maintenance_failed", LOG_ERR(err));
+}
+
+void mail_forget(struct pg *pg)
+{
+	pg_send(pg, &forget_statement, NULL, forgot, NULL);
+}

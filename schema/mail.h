@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queries of the mail edge: conversations, their mails, what people chose. See
+ * schema/sql/0017-mail.sql. Texts given to a callback are borrowed for the call; `answer` is NULL
+ * unless the status is HR_OK. `arg` is copied, and the callback gets the copy: nothing is lost when
+ * the connection ends first, and who asked is found by what the copy says, if it is still there. */
+#pragma once
+
+#include "base/pg.h"
+
+enum { MAIL_EARLIER_MAX = 20 };
+
+/* A mail is about to go to `person`, who is written to by `peer`. Texts may have data NULL. */
+struct mail_send {
+	struct slice domain, person, peer;
+	struct slice message_id, stanza_id;
+	struct slice sender; /* full address of the peer */
+	struct slice thread, subject;
+};
+struct mail_send_answer {
+	int64_t thread;
+	struct slice subject;			/* of the conversation; may be NULL */
+	struct slice earlier[MAIL_EARLIER_MAX]; /* Message-IDs, the oldest first */
+	size_t earlier_count;
+	int64_t recent;	     /* mails this way in the last hour, without this one */
+	struct slice choice; /* the person's own: off, notice, full; NULL: none */
+};
+typedef void mail_send_fn(void *arg, enum hr_status status, const struct mail_send_answer *answer,
+			  const struct hr_err *err);
+void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, const void *arg,
+	       size_t size);
+
+/* Whose conversation it is; HR_NONE: there is none. When `message_id` (may be NULL) is a mail of
+ * it, also which stanza of whom that was. */
+struct mail_find_answer {
+	struct slice domain, person, peer;
+	struct slice stanza_id, sender; /* may be NULL */
+};
+typedef void mail_find_fn(void *arg, enum hr_status status, const struct mail_find_answer *answer,
+			  const struct hr_err *err);
+void mail_find(struct pg *pg, int64_t thread, struct slice message_id, mail_find_fn *fn,
+	       const void *arg, size_t size);
+
+/* A mail of `person` is about to become chat for `peer`. */
+struct mail_receive {
+	struct slice domain, person, peer, message_id, subject;
+};
+struct mail_receive_answer {
+	int64_t id;
+	struct slice thread; /* as the peer's client calls the conversation; may be NULL */
+	int64_t recent;	     /* mails this way in the last hour, without this one */
+};
+typedef void mail_receive_fn(void *arg, enum hr_status status,
+			     const struct mail_receive_answer *answer, const struct hr_err *err);
+void mail_receive(struct pg *pg, const struct mail_receive *receive, mail_receive_fn *fn,
+		  const void *arg, size_t size);
+
+/* What a person chose for themselves: "off", "notice", "full", or "": as the domain has it. */
+typedef void mail_choice_fn(void *arg, enum hr_status status, struct slice mode,
+			    const struct hr_err *err);
+void mail_choose(struct pg *pg, struct slice address, struct slice mode, mail_choice_fn *fn,
+		 const void *arg, size_t size);
+void mail_chosen(struct pg *pg, struct slice address, mail_choice_fn *fn, const void *arg,
+		 size_t size);
+
+/* Forgets what was not used for long; nothing comes back. */
+void mail_forget(struct pg *pg);

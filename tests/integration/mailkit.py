@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mail as tests see it: the mailboxes of the lab's Postfix, its SMTP, the LMTP of the gateways, and a
+smarthost whose answers a test chooses."""
+import email
+import email.policy
+import os
+import smtplib
+import socket
+import threading
+from email.message import EmailMessage
+
+from labkit import SLOW, unique, wait_until
+
+
+class Mailbox:
+    """The mails that Postfix delivered to one address, as they come."""
+
+    def __init__(self, lab, address):
+        self.path = lab.directory / "postfix" / "mail" / "all" / "new"  # a Maildir for everybody
+        self.address = address
+        self.known = {}  # file name -> mail
+        self.before = set(self.look())
+
+    def look(self):
+        names = os.listdir(self.path) if self.path.exists() else []
+        for name in names:
+            if name not in self.known:
+                self.known[name] = email.message_from_bytes((self.path / name).read_bytes(),
+                                                            policy=email.policy.default)
+        return self.known
+
+    def new(self):
+        """Those since the mailbox was opened."""
+        return [mail for name, mail in sorted(self.look().items())
+                if name not in self.before and mail["Delivered-To"] == self.address]
+
+    def wait(self, predicate=lambda mail: True, what="a mail", seconds=30.0):
+        return wait_until(lambda: next((mail for mail in self.new() if predicate(mail)), None), what, seconds)
+
+    def wait_text(self, text, seconds=30.0):
+        return self.wait(lambda mail: text in body(mail), f"a mail with {text!r}", seconds)
+
+
+def body(mail):
+    part = mail.get_body(("plain",))
+    return part.get_content() if part else ""
+
+
+def letter(sender, to, text, **fields):
+    mail = EmailMessage()
+    mail["From"] = sender
+    mail["To"] = to
+    mail["Message-ID"] = f"<{unique('mail')}@{sender.split('@')[1].strip('>')}>"
+    for name, value in fields.items():
+        mail[name.replace("_", "-")] = value
+    mail.set_content(text)
+    return mail
+
+
+def reply(mail, sender, text, **fields):
+    """What a person's client makes of a mail of ours."""
+    return letter(sender, mail["Reply-To"], text, Subject=f"Re: {mail['Subject']}",
+                  In_Reply_To=mail["Message-ID"], **fields)
+
+
+def post(lab, mail, sender=None):
+    """Gives a mail to Postfix, as a client of it."""
+    with smtplib.SMTP("127.0.0.1", int(lab.env()["SMTP_PORT"]), timeout=60 * SLOW) as smtp:
+        smtp.send_message(mail, from_addr=sender)
+
+
+class Lmtp(smtplib.LMTP):
+    """A connection to a gateway's LMTP, as the MTA has it. Answers are (code, text)."""
+
+    def __init__(self, lab, site):
+        super().__init__("127.0.0.1", int(lab.env()[f"LMTP_{site}"]), timeout=120 * SLOW)
+        self.ehlo("mx.lab.example")
+
+    def deliver(self, mail, recipients, sender="someone@example.org", options=()):
+        """The answer for each recipient: to RCPT where it was refused there, else to the mail."""
+        data = mail if isinstance(mail, bytes) else mail.as_bytes(policy=email.policy.SMTP)
+        code, text = self.mail(sender, options)
+        assert code == 250, text
+        answers = {one: self.rcpt(one) for one in recipients}
+        accepted = [one for one in recipients if answers[one][0] == 250]
+        if accepted:
+            code, text = self.docmd("DATA")
+            assert code == 354, text
+            self.send(smtplib._quote_periods(data) + (b"" if data.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+            for one in accepted:
+                answers[one] = self.getreply()
+        else:
+            self.rset()
+        return [(code, text.decode()) for code, text in answers.values()]
+
+
+def vouched(mail, result="dmarc=pass"):
+    """The same, as the MTA marks it."""
+    domain = mail["From"].addresses[0].domain
+    mail["Authentication-Results"] = f"mx.lab.example; {result} header.from={domain}"
+    return mail
+
+
+class Smarthost:
+    """An SMTP server that answers as a test says: `answers` by the stage ("rcpt", "data"), a list
+    that is used up from the front; then 250. Keeps what it took."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.answers = {}
+        self.taken = []  # (recipient, mail)
+        self.attempts = []  # recipients asked for
+        self.changed = threading.Condition()
+        self.sockets = []
+        self.on_data = None  # called with the mail before it is answered
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.sockets.append(sock)
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def answer(self, stage):
+        with self.changed:
+            queue = self.answers.get(stage, [])
+            return queue.pop(0) if queue else "250 2.0.0 fine"
+
+    def serve(self, sock):
+        lines = sock.makefile("rb")
+
+        def say(text):
+            sock.sendall(text.encode() + b"\r\n")
+
+        try:
+            say("220 smarthost ESMTP")
+            recipient = None
+            for line in lines:
+                word = line[:4].upper()
+                if word == b"EHLO":
+                    say("250-smarthost\r\n250-SMTPUTF8\r\n250 8BITMIME")
+                elif word == b"RCPT":
+                    recipient = line.decode().split("<")[1].split(">")[0]
+                    with self.changed:
+                        self.attempts.append(recipient)
+                        self.changed.notify_all()
+                    say(self.answer("rcpt"))
+                elif word == b"DATA":
+                    say("354 go on")
+                    data = b""
+                    for more in lines:
+                        if more == b".\r\n":
+                            break
+                        data += more[1:] if more.startswith(b".") else more
+                    mail = email.message_from_bytes(data, policy=email.policy.default)
+                    if self.on_data:
+                        self.on_data(mail)
+                    answer = self.answer("data")
+                    if answer.startswith("2"):
+                        with self.changed:
+                            self.taken.append((recipient, mail))
+                            self.changed.notify_all()
+                    say(answer)
+                elif word == b"QUIT":
+                    say("221 bye")
+                    return
+                else:
+                    say("250 fine")
+        except OSError:
+            pass
+        finally:
+            sock.close()
+
+    def wait_taken(self, predicate, what, seconds=30.0):
+        def found():
+            return next((mail for recipient, mail in self.taken if predicate(recipient, mail)), None)
+        with self.changed:
+            assert self.changed.wait_for(found, seconds * SLOW), f"waited in vain for {what}"
+            return found()
+
+    def wait_attempts(self, count, seconds=30.0):
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.attempts) >= count, seconds * SLOW), \
+                f"{len(self.attempts)} attempts, not {count}"
+
+    def close(self):
+        for sock in [self.listener] + self.sockets:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()

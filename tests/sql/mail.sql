@@ -1,0 +1,76 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Mail: what is set up, by whom; conversations and their mails.
+SELECT no_plan();
+\ir prelude.psql
+
+-- what makes no sense
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('other.example') $$, 'HR100', 'other.example is granted to no forest of this site', 'a domain of ours');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com') $$, 'HR100', 'chat domain "" is not a domain name', 'needs a chat domain');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'example.com') $$, 'HR100', 'example.com is a federated e-mail domain', 'of its own');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'im.a.example') $$, 'HR100', 'im.a.example is the native domain of installation "prosody-a"', 'not a server''s');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com') $$, 'HR100', 'smarthost "" is not a host', 'and a smarthost');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', 'sydney') $$, 'HR100', 'site "sydney" is not known here', 'a carrier is a site');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', 'boston', chat_domain => 'chat.example.com') $$, 'HR100',
+	'the mail of example.com is carried by site "boston", and is not set up here too', 'one of them sets it up');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', tls => 'none', username => 'u', secret => 's') $$,
+	'HR100', 'a password is not sent in the clear', 'a password needs TLS');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', username => 'u') $$, 'HR100', NULL, 'a name needs a password');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', relays => '{10.0.0.1/8}') $$, 'HR100',
+	'relay "10.0.0.1/8" is not a network', 'relays are networks');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', mode => 'loud') $$, 'HR100', NULL, 'modes are three');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', languages => '{x}') $$, 'HR100', NULL, 'languages are languages');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', away => '0') $$, 'HR100', NULL, 'away takes a while');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'h', secret => '/etc/passwd', username => 'u') $$, 'HR100', NULL, 'secrets are names of files');
+
+-- what does
+SELECT lives_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'mail.example.com', away => '10 minutes', relays => '{10.0.0.0/8}') $$, 'mail');
+SELECT throws_ok($$ SELECT hedgerow.add_mail_domain('example.com', chat_domain => 'chat.example.com', smarthost => 'mail.example.com') $$, 'HR100', 'the mail of example.com is set up already', 'once');
+SELECT is((SELECT array[from_address, tls, port::text, reply_key, carrier] FROM hedgerow.mail_domain), '{chat@chat.example.com,starttls,587,mail-reply.key,amsterdam}', 'with what is usual');
+SELECT lives_ok($$ SELECT hedgerow.change('mail_domain', 'example.com', '{"mode": "notice", "relays": "10.0.0.0/8, 192.0.2.1"}') $$, 'it can be changed');
+SELECT is((SELECT mode || relays::text FROM hedgerow.mail_domains), 'notice{10.0.0.0/8,192.0.2.1}', 'and is');
+SELECT lives_ok($$ SELECT hedgerow.undo_change((SELECT max(id) FROM hedgerow.changes)) $$, 'and undone');
+SELECT is((SELECT mode FROM hedgerow.mail_domains), 'full', 'as everything');
+SELECT is((SELECT texts[1] || ' ' || texts[4] || ' ' || numbers[3] || ' ' || more::text FROM hedgerow.gateway_config() WHERE kind = 'mail'),
+	'example.com chat.example.com 600000 {en,10.0.0.0/8}', 'gateways know');
+SELECT throws_ok($$ UPDATE hedgerow.mail_domain SET carrier = 'boston' $$, 'HR100', NULL, 'who gives it away sets nothing up');
+SELECT is((SELECT count(*) FROM hedgerow.mail_config('example.com') l WHERE l = E'chat.example.com\tlmtp:unix:/run/hedgerow/lmtp'), 1::bigint, 'the lines for Postfix');
+SELECT throws_ok($$ SELECT hedgerow.mail_config('other.example') $$, 'HR100', 'this site does not carry the mail of other.example', 'of what is carried here');
+
+-- what would become of it
+INSERT INTO hedgerow.person (site, forest, anchor, address, name, native, installation) VALUES
+	('amsterdam', 'contoso', '1', 'ada@example.com', 'Ada', 'ada@im.a.example', 'prosody-a'), ('amsterdam', 'contoso', '2', 'carla@example.com', 'Carla', NULL, NULL);
+SELECT is((SELECT answer FROM hedgerow.mail_test('Carla@example.com') WHERE question = 'when'), 'at once', 'who has no chat gets it at once');
+SELECT is((SELECT answer FROM hedgerow.mail_test('ada@example.com') WHERE question = 'when'), 'when no receipt has come after 00:10:00', 'who has gets it later');
+SELECT is((SELECT answer FROM hedgerow.mail_test('eve@example.com') WHERE question = 'who is it'), 'nobody in the registry has this address', 'nobody gets nothing');
+SET ROLE hedgerow_gateway;
+SELECT lives_ok($$ SELECT hedgerow.mail_choose('carla@example.com', 'off') $$, 'people choose');
+SELECT is(hedgerow.mail_chosen('carla@example.com'), 'off', 'and it is kept');
+RESET ROLE;
+SELECT is((SELECT answer FROM hedgerow.mail_test('carla@example.com') WHERE question = 'when'), 'never', 'which counts');
+SELECT hedgerow.mail_choose('carla@example.com', '') \g /dev/null
+SELECT is(hedgerow.mail_chosen('carla@example.com'), NULL, 'until it is taken back');
+
+-- conversations
+SET ROLE hedgerow_gateway;
+SELECT is((SELECT row(id, topic, earlier, recent, choice)::text FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'a@x', 's1', 'ada@example.com/desk', 't', 'S')),
+	'(1,S,{},0,)', 'a conversation begins');
+SELECT is((SELECT row(id, topic, earlier, recent, choice)::text FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'a@x', 's1', 'ada@example.com/desk', 't', 'S')),
+	'(1,S,{},0,)', 'a mail that is tried again is the same');
+SELECT is((SELECT row(id, topic, earlier, recent, choice)::text FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'b@x', 's2', 'ada@example.com/desk', NULL, 'T')),
+	'(1,S,{a@x},1,)', 'it goes on');
+SELECT is((SELECT row(id, thread, recent)::text FROM hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'c@y', 'Re: S')), '(1,t,0)', 'an answer belongs to it');
+SELECT is((SELECT recent FROM hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'd@y', NULL)), 1::bigint, 'and counts');
+SELECT is((SELECT earlier FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'e@x', 's3', 'x', NULL, NULL)), '{a@x,b@x,c@y,d@y}', 'both ways');
+SELECT is((SELECT row(domain, person, peer, stanza_id, sender)::text FROM hedgerow.mail_find(1, 'b@x')), '(example.com,carla@example.com,ada@example.com,s2,ada@example.com/desk)', 'a report finds its message');
+SELECT is((SELECT stanza_id FROM hedgerow.mail_find(1, 'zzz')), NULL, 'or not');
+SELECT is((SELECT count(*) FROM hedgerow.mail_find(2)), 0::bigint, 'what is not there is not found');
+SELECT is(hedgerow.mail_forget(), 0::bigint, 'what is used stays');
+UPDATE hedgerow.mail_thread SET used_at = now() - interval '91 days';
+SELECT is(hedgerow.mail_forget(), 1::bigint, 'what is not, goes');
+SELECT is((SELECT count(*) FROM hedgerow.mail_message), 0::bigint, 'with its mails');
+RESET ROLE;
+SELECT is((SELECT state FROM hedgerow.mail_status), 'no gateway', 'operators see how it is');
+SELECT lives_ok($$ SELECT hedgerow.remove_mail_domain('example.com') $$, 'no more mail');
+SELECT throws_ok($$ SELECT hedgerow.remove_mail_domain('example.com') $$, 'HR100', 'the mail of example.com is not set up at this site', 'once');
+SELECT lives_ok($$ SELECT hedgerow.add_mail_domain('example.com', 'boston') $$, 'another site may carry it');
+SELECT * FROM finish();
