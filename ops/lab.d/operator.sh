@@ -240,7 +240,7 @@ operator_move() { # UID INSTALLATION
 	say "  ops/lab hedgerow ${site_of[$forest]} forest sync $forest"
 }
 
-# Changes the directory, has it read, and waits until both sites know the new address.
+# Changes the directory, and waits until both sites know the new address by themselves.
 operator_rename() { # UID SURNAME
 	local forest old new since site line
 	forest=$(directory_forest_of "$1") || exit
@@ -248,7 +248,6 @@ operator_rename() { # UID SURNAME
 	new=$(printf '%s.%s@%s' "${old%%.*}" "$2" "${old#*@}" | tr '[:upper:]' '[:lower:]')
 	directory_rename "$forest" "$1" "$2" "$new" >/dev/null
 	since=$(usec_now)
-	operator_at "${site_of[$forest]}" forest sync "$forest" >/dev/null
 	for site in $sites; do
 		wait_for 60 "$new at $site" operator_routes "$site" "$new" ||
 			die "$new is not known at $site: see \"ops/lab hedgerow ${site_of[$forest]} forest runs $forest\""

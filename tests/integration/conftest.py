@@ -3,7 +3,6 @@
 that is up already and leaves it there; HEDGEROW_TEST_KEEP=1 leaves the lab of a failed run."""
 import os
 import pathlib
-import re
 import shutil
 import sys
 import tempfile
@@ -35,23 +34,10 @@ def lab(request):
     if request.session.testsfailed and os.environ.get("HEDGEROW_TEST_KEEP"):
         print(f"\nthe lab is kept: HEDGEROW_LAB={one.directory} ops/lab status")
         return
-    reports = sanitizer_reports(one)
+    reports = one.sanitizer_reports()
     one.run("down")
     shutil.rmtree(home)
     assert not reports, "\n".join(reports)
-
-
-def sanitizer_reports(lab):
-    """What AddressSanitizer, LeakSanitizer and UBSan had to say, where daemons are built with them."""
-    found = []
-    for daemon in ("gateway-amsterdam", "gateway-boston", "directory-amsterdam", "directory-boston"):
-        lab.stop(daemon)  # leaks are told at the end
-        lines = (lab.directory / "log" / f"{daemon}.log").read_text(errors="replace").splitlines()
-        for i, line in enumerate(lines):
-            if re.search(r"ERROR: (Address|Leak)Sanitizer|runtime error:", line):
-                found += [f"{daemon}:"] + lines[i:i + 40]
-                break
-    return found
 
 
 @pytest.fixture

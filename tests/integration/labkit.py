@@ -133,6 +133,18 @@ class Lab:
             return next((one for one in self.log_since(mark).splitlines() if re.search(pattern, one)), None)
         return wait_until(line, f"a line like {pattern!r} in {mark[0].name}", seconds)
 
+    def sanitizer_reports(self):
+        """What AddressSanitizer, LeakSanitizer and UBSan had to say, where daemons are built with them."""
+        found = []
+        for daemon in ("gateway-amsterdam", "gateway-boston", "directory-amsterdam", "directory-boston"):
+            self.stop(daemon)  # leaks are told at the end
+            lines = (self.directory / "log" / f"{daemon}.log").read_text(errors="replace").splitlines()
+            for i, line in enumerate(lines):
+                if re.search(r"ERROR: (Address|Leak)Sanitizer|runtime error:", line):
+                    found += [f"{daemon}:"] + lines[i:i + 40]
+                    break
+        return found
+
     # --- people ---
 
     def accounts(self):
@@ -148,6 +160,20 @@ class Lab:
     def set_entry(self, forest, uid, attribute, value):
         self.run("ldap", forest, stdin=f"dn: uid={uid},ou=People,dc={forest},dc=example\n"
                                        f"changetype: modify\nreplace: {attribute}\n{attribute}: {value}\n")
+
+
+def processes_of(directory):
+    """Those that name the directory on their command line, or write to a file in it: some change the former."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                line = file.read().replace(b"\0", b" ").decode(errors="replace") + os.readlink(f"/proc/{pid}/fd/1")
+        except OSError:
+            continue
+        if str(directory) in line:
+            found.append(line)
+    return found
 
 
 def protobuf(packed):

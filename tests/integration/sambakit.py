@@ -2,6 +2,7 @@
 """A real Active Directory forest by Samba, as ops/lab.d/addc.py makes them, and its administrator."""
 import os
 import pathlib
+import socket
 import subprocess
 import uuid
 
@@ -9,12 +10,27 @@ import ldap
 import ldap.controls
 import ldap.dn
 import ldap.modlist
+import pytest
 
 from labkit import TOP, wait_until
 
 ADDC = TOP / "ops/lab.d/addc.py"
 SHOW_DELETED = ldap.controls.RequestControl("1.2.840.113556.1.4.417", True)
 ENABLED, DISABLED = "544", "546"  # userAccountControl of a person without a password
+
+
+def may_have_low_ports():
+    try:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 1023))
+    except PermissionError:
+        return False
+    except OSError:  # somebody has it
+        pass
+    return True
+
+
+needs_ports = pytest.mark.skipif(not may_have_low_ports(), reason="a domain controller's ports are below 1024")
 
 
 def addc(*words):

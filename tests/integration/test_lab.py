@@ -7,21 +7,7 @@ import tempfile
 
 import pytest
 
-from labkit import Lab, TOP
-
-
-def processes_of(directory):
-    """Those that name the directory on their command line."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(directory) in line:
-            found.append(line)
-    return found
+from labkit import Lab, TOP, processes_of
 
 
 def test_chat_shows_what_both_sides_saw(lab):
@@ -44,19 +30,14 @@ def test_status_names_every_process(lab):
 
 
 @pytest.mark.drill
-@pytest.mark.parametrize("shape, shown", [
-    ([], ["ada@im.alpha.example on Prosody", "bob@im.beta.example on ejabberd"]),
-    (["ad"], ["ada@im.alpha.example on Prosody", "bob@im.beta.example on ejabberd", "gus@im.gamma.example on Prosody",
-              "erik.jansen@example.com is routable at boston", "known as erik.jansen@example.com"]),
-], ids=["OpenLDAP", "Active Directory"])
-def test_down_leaves_nothing_behind(shape, shown):
+def test_down_leaves_nothing_behind():
     home = tempfile.mkdtemp(prefix="hrt-")
     os.chmod(home, 0o711)
     one = Lab(os.path.join(home, "lab"))
-    said = one.run("up", *shape)
+    shown = one.run("up")
     try:
-        for words in shown:
-            assert words in said
+        assert "ada@im.alpha.example on Prosody" in shown
+        assert "bob@im.beta.example on ejabberd" in shown
         assert processes_of(one.directory)
     finally:
         one.run("down")
