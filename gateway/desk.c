@@ -25,6 +25,7 @@ struct desk {
 	struct loop *loop;
 	struct pg *pg;
 	struct ration *ration;
+	struct choices *choices;
 	struct question *first, **last; /* the first is in the database, if `asking` */
 	size_t count;
 	bool asking;
@@ -45,6 +46,7 @@ struct desk *desk_new(struct loop *loop, struct pg *pg)
 	desk->loop = loop;
 	desk->pg = pg;
 	desk->ration = ration_new(DESK_RATION, DESK_WINDOW_MS);
+	desk->choices = choices_new(pg);
 	desk->last = &desk->first;
 	return desk;
 }
@@ -68,6 +70,7 @@ void desk_free(struct desk *desk)
 	while (desk->first)
 		drop_first(desk);
 	ration_free(desk->ration);
+	choices_free(desk->choices);
 	free(desk);
 }
 
@@ -140,8 +143,14 @@ enum hr_status desk_ask(struct desk *desk, const struct desk_question *question,
 	return HR_OK;
 }
 
+struct choices *desk_choices(struct desk *desk)
+{
+	return desk->choices;
+}
+
 void desk_forget(struct desk *desk, const void *owner)
 {
+	choices_forget(desk->choices, owner);
 	for (struct question *question = desk->first; question; question = question->next)
 		if (question->q.owner == owner)
 			question->q.fn = NULL;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/metric.h"
+#include "gateway/choice.h"
 #include "schema/profile.h"
 
 enum desk_metric {
@@ -48,5 +49,7 @@ struct desk_question {
  * too many wait; err is for whoever asked. */
 HR_MUST_USE enum hr_status desk_ask(struct desk *desk, const struct desk_question *question,
 				    struct hr_err *err);
+/* What people choose for themselves is the desk's too. */
+struct choices *desk_choices(struct desk *desk);
 /* The owner goes: nothing of his is answered any more. */
 void desk_forget(struct desk *desk, const void *owner);

@@ -2,6 +2,7 @@
 #include "gateway/xmpp/ask.h"
 
 #include "gateway/desk.h"
+#include "gateway/xmpp/command.h"
 #include "gateway/xmpp/search.h"
 #include "gateway/xmpp/vcard.h"
 
@@ -9,6 +10,8 @@ struct ask {
 	enum desk_kind kind;
 	bool as_form;	  /* of a search: so is its result */
 	struct buf words; /* of a search */
+	bool is_command;  /* else it is for the desk */
+	struct command command;
 };
 
 void ask_free(struct ask *ask)
@@ -43,6 +46,22 @@ static enum hr_status read_search(const struct scan_stanza *stanza, struct ask *
 	return HR_OK;
 }
 
+static enum hr_status read_command(const struct scan_stanza *stanza, struct ask **out,
+				   enum bounce *bounce, struct hr_err *err)
+{
+	scoped(ask) ask = mem_new(struct ask);
+
+	ask->is_command = true;
+	*bounce = BOUNCE_ITEM_NOT_FOUND;
+	if (!slice_is(stanza->child_node, COMMAND_NODE))
+		return err_set(err, HR_FAIL, "there is no such command");
+	*bounce = BOUNCE_BAD_REQUEST;
+	if (command_read(stanza->payload, &ask->command, err) != HR_OK)
+		return err->status;
+	*out = give(ask);
+	return HR_OK;
+}
+
 /* What is asked, by type of the IQ, child and kind of address. */
 enum { OF_PERSON = 1, OF_DOMAIN = 2 };
 static const struct {
@@ -54,6 +73,7 @@ static const struct {
 	{ "get", VCARD_NS, "vCard", OF_PERSON, read_card },
 	{ "set", VCARD_NS, "vCard", OF_PERSON | OF_DOMAIN, read_card },
 	{ "set", SEARCH_NS, "query", OF_DOMAIN, read_search },
+	{ "set", COMMAND_NS, "command", OF_DOMAIN, read_command },
 };
 
 static int whom_of(const struct address *to)
@@ -78,11 +98,11 @@ enum hr_status ask_read(const struct scan_stanza *stanza, const struct address *
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
-/* One allocation: the desk frees it. */
+/* One allocation: whoever is asked frees it. */
 struct reply {
 	struct lane *lane;
 	enum desk_kind kind;
-	bool as_form;
+	bool as_form, is_choice;
 	struct stanza asked; /* its texts are below */
 	char text[];
 };
@@ -106,6 +126,7 @@ static struct reply *reply_new(const struct ask *ask, struct lane *lane, const s
 	reply->lane = lane;
 	reply->kind = ask->kind;
 	reply->as_form = ask->as_form;
+	reply->is_choice = ask->command.what == COMMAND_CHOOSE;
 	reply->asked.kind = asked->kind;
 	reply->asked.from = copy_text(&at, asked->from);
 	reply->asked.to = copy_text(&at, asked->to);
@@ -141,9 +162,44 @@ static void answered(void *arg, enum hr_status status, const struct profile *pro
 	lane_answer(reply->lane, &reply->asked, buf_slice(&payload));
 }
 
+static void chosen(void *arg, enum hr_status status, struct slice mode)
+{
+	const struct reply *reply = arg;
+	scoped_buf payload = BUF_INIT(0);
+
+	if (status != HR_OK) {
+		lane_refuse(reply->lane, &reply->asked, BOUNCE_RESOURCE_CONSTRAINT,
+			    "the gateway's database is away: try again later");
+		return;
+	}
+	(reply->is_choice ? command_write_done : command_write_form)(&payload, mode);
+	lane_answer(reply->lane, &reply->asked, buf_slice(&payload));
+}
+
+static void answer_command(const struct ask *ask, struct lane *lane, const struct stanza *stanza,
+			   const struct person *asker)
+{
+	scoped_buf payload = BUF_INIT(0);
+	struct slice mode = { 0 };
+
+	if (ask->command.what == COMMAND_CANCEL) {
+		command_write_canceled(&payload);
+		lane_answer(lane, stanza, buf_slice(&payload));
+		return;
+	}
+	if (ask->command.what == COMMAND_CHOOSE)
+		mode = slice_str(ask->command.mode);
+	choices_ask(desk_choices(lane->edge->options.desk), slice_str(asker->address), mode, chosen,
+		    reply_new(ask, lane, stanza), lane);
+}
+
 void ask_answer(const struct ask *ask, struct lane *lane, const struct stanza *stanza,
 		const struct edge_people *people)
 {
+	if (ask->is_command) {
+		answer_command(ask, lane, stanza, people->from);
+		return;
+	}
 	struct reply *reply = reply_new(ask, lane, stanza);
 	struct desk_question question = {
 		.kind = ask->kind,

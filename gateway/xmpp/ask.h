@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What users ask about people and the gateway answers itself, out of the registry, instead of
- * passing it on: a search of a federated domain (XEP-0055), the vCard of a person (XEP-0054). */
+ * passing it on: a search of a federated domain (XEP-0055), the vCard of a person (XEP-0054), what
+ * people choose about mail for themselves (XEP-0050). */
 #pragma once
 
 #include "federation/address.h"

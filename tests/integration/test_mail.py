@@ -152,6 +152,44 @@ def test_what_waits_for_a_receipt_survives_a_kill(lab, login, mail_setting):
     assert not ada.all(lambda s: s.find(RECEIPT + "received") is not None)
 
 
+COMMANDS = "http://jabber.org/protocol/commands"
+
+
+def test_people_choose_for_themselves(lab, login, mail_setting):
+    """By an ad-hoc command to their e-mail domain, found by service discovery."""
+    mail_setting("boston", "example.com", away="1 second")
+    ada, bob, box = login("ada"), login("bob"), Mailbox(lab, BOB)
+
+    def command(content="", action="execute"):
+        return bob.wait_id(bob.query("example.com", f"<command xmlns='{COMMANDS}' node='mail' action='{action}'>"
+                                                    f"{content}</command>", kind="set"))[0]
+
+    def choose(mode):
+        answer = command("<x xmlns='jabber:x:data' type='submit'><field var='mode'>"
+                         f"<value>{mode}</value></field></x>", "complete")
+        assert answer.get("status") == "completed", mode
+
+    items = bob.wait_id(bob.query("example.com", f"<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'/>"))
+    assert items.find(".//*[@node='mail']").get("jid") == "example.com"
+    form = command()
+    assert form.get("status") == "executing"
+    assert form.findtext(".//{jabber:x:data}field/{jabber:x:data}value") == "domain"
+    try:
+        choose("notice")
+        secret = unique("secret")
+        ada.message(BOB, secret)
+        notice = box.wait(lambda mail: "Ada Adams" in str(mail["From"]), "a notice")
+        assert secret not in body(notice)
+        choose("off")
+        before = lab.metric("boston", "mail_suppressed_total")
+        ada.message(BOB, unique("unwanted"))
+        wait_until(lambda: lab.metric("boston", "mail_suppressed_total") > before, "the metric")
+        assert len(box.new()) == 1
+        assert command().findtext(".//{jabber:x:data}field/{jabber:x:data}value") == "off"
+    finally:
+        choose("domain")
+
+
 def test_a_full_mailbox_becomes_an_error(lab, login):
     """Postfix takes the mail and finds out later: its report becomes the error of the message."""
     bob = login("bob")
