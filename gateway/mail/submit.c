@@ -239,6 +239,8 @@ static void set_up(struct submission *submission, const struct submit_job *job)
 	if (job->username) {
 		curl_easy_setopt(easy, CURLOPT_USERNAME, job->username);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD, job->password);
+		/* else libcurl takes GSSAPI or NTLM where a server has them, and fails */
+		curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN");
 	}
 	curl_easy_setopt(easy, CURLOPT_MAIL_FROM, from);
 	curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, submission->to);
