@@ -175,7 +175,8 @@ static enum hr_status read_all(struct adapter_session *session, const struct ada
 	if (paged_search(session->server, &search, request->source->page_size, take_row, &target,
 			 err) != HR_OK) {
 		cursor_clear(&now);
-		return err_add(err, "read %s", server_url(session->server));
+		return err_add(err, "read %s of %s", request->context->base_dn,
+			       server_url(session->server));
 	}
 	now.entries = target.entries;
 	*position = now;

@@ -182,7 +182,8 @@ static enum hr_status read_all(struct adapter_session *session, const struct ada
 
 	free(give(session->unfollowed));
 	if (read_either_way(session, sink, &entries, err) != HR_OK)
-		return err_add(err, "read %s", server_url(session->server));
+		return err_add(err, "read %s of %s", session->request->context->base_dn,
+			       server_url(session->server));
 	*position = (struct publish_cursor){
 		.method = str_dup(session->unfollowed ? "none" : "syncrepl"),
 		.server = str_dup(server_url(session->server)),

@@ -142,13 +142,22 @@ static enum hr_status connect_to(struct server *server, const LDAPURLDesc *url, 
 	return set_options(server, err);
 }
 
+/* libldap over GnuTLS says no more than this of a certificate that it does not accept. */
+static const char no_reason[] = "(unknown error code)";
+
 static enum hr_status secure(struct server *server, bool ldaps, struct hr_err *err)
 {
+	const char *ca = server->request->source->ca;
 	int code = ldaps ? ldap_install_tls(server->ld) : ldap_start_tls_s(server->ld, NULL, NULL);
 
 	if (code == LDAP_SUCCESS)
 		return HR_OK;
 	fault(server, code, NULL, err);
+	if (code == LDAP_CONNECT_ERROR && strstr(err->text, no_reason))
+		err_set(err, err->status,
+			"the server's certificate has expired, names another host, or is of no "
+			"authority in %s",
+			ca ? ca : system_ca);
 	return err_add(err, ldaps ? "TLS" : "StartTLS");
 }
 

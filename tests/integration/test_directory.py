@@ -125,7 +125,7 @@ def test_a_dropped_removal_keeps_the_people(forest):
 
 @pytest.mark.parametrize("columns, error", [
     ({"filter": "(uid=nobody)"}, "no entries"),
-    ({"base_dn": f"ou=Elsewhere,{BASE}"}, "No such object"),
+    ({"base_dn": f"ou=Elsewhere,{BASE}"}, f"read ou=Elsewhere,{BASE} of "),
     ({"filter": "(uid=nobody"}, "filter"),
     ({"bind_dn": "cn=sync,dc=elsewhere"}, "Invalid credentials"),
     ({"bind_secret": "missing.password"}, "missing.password"),
@@ -165,11 +165,12 @@ def test_a_directory_with_another_ca_is_refused(forest, tmp_path):
         forest.secret("globex.ca", (tmp_path / "other/ca.pem").read_text())
         run = run_of(forest, state="failed")
         assert "bind" not in run["error"], "nothing may be said before the certificate is checked"
+        assert "certificate" in run["error"] and "globex.ca" in run["error"], run["error"]
         forest.secret("globex.ca", "no certificate\n")
         run_of(forest, state="failed")
         forest.secret("globex.ca", good)
         configure(forest, urls=[f"ldaps://localhost:{forest.slapd.ldaps}"])  # the certificate says 127.0.0.1
-        run_of(forest, state="failed")
+        assert "certificate" in run_of(forest, state="failed")["error"]
     finally:
         forest.secret("globex.ca", good)
         configure(forest, urls=[forest.url()])
