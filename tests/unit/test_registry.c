@@ -126,9 +126,9 @@ static struct scene *scene_new(void)
 	assert_int_equal(PQstatus(scene->operator), CONNECTION_OK);
 	sql(scene, "SET client_min_messages = error");
 	sql(scene, "DELETE FROM hedgerow.person; DELETE FROM hedgerow.installation;"
-		   "DELETE FROM hedgerow.email_domain; DELETE FROM hedgerow.rule;"
-		   "DELETE FROM hedgerow.mapping; DELETE FROM hedgerow.forest;"
-		   "DELETE FROM hedgerow.site_key; DELETE FROM hedgerow.site");
+		   "DELETE FROM hedgerow.rule; DELETE FROM hedgerow.site_key;"
+		   "SELECT hedgerow.remove_forest(forest, force => true) FROM hedgerow.forest;"
+		   "DELETE FROM hedgerow.site");
 	sql(scene, "SELECT hedgerow.add_site('here')");
 	sql(scene, WORLD);
 	scene->loop = loop_new();
