@@ -80,6 +80,8 @@ struct pg *pg_new(struct loop *loop, const char *conninfo, const char *applicati
 void pg_free(struct pg *pg); /* pending requests are dropped without answer; NULL is fine */
 DEFINE_SCOPED(pg)
 bool pg_is_up(const struct pg *pg);
+/* Inside `down`: the connection was up, or is refused for another reason than the last time. */
+bool pg_is_news(const struct pg *pg);
 void pg_listen(struct pg *pg, const char *channel); /* once; survives reconnects */
 /* Sends one statement. `params` may be NULL; borrowed. When the connection is down, fn is called
  * with HR_RETRY at the end of the turn, never inside this call. */

@@ -66,11 +66,18 @@ void pg_disconnect(struct pg *pg)
 
 void pg_lose(struct pg *pg, const struct hr_err *err)
 {
+	pg->is_news = pg->state == UP || strcmp(pg->down.text, err->text) != 0;
+	pg->down = *err;
 	pg_disconnect(pg);
 	enter(pg, WAITING);
 	pg_fail_all(pg, &pg->sent, err);
 	if (!pg->dead)
 		pg->events->down(pg->ctx, err);
+}
+
+bool pg_is_news(const struct pg *pg)
+{
+	return pg->is_news;
 }
 
 void pg_lose_conn(struct pg *pg)

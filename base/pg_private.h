@@ -46,6 +46,8 @@ struct pg {
 	void *ctx;
 	enum state state;
 	struct timer *timer;	  /* WAITING: try again; RESOLVING, CONNECTING: give up */
+	struct hr_err down;	  /* why it is not UP */
+	bool is_news;		  /* that was not why before */
 	msec wait;		  /* length of the last pause; 0 after a good connection */
 	struct pg_lookup *lookup; /* while RESOLVING */
 	PGconn *conn;		  /* CONNECTING and UP */

@@ -173,8 +173,10 @@ static void on_up(void *arg)
 
 static void on_down(void *arg, const struct hr_err *err)
 {
-	(void)arg;
-	log_warn("database.down", LOG_ERR(err));
+	struct schedule *schedule = arg;
+
+	if (pg_is_news(schedule->pg))
+		log_warn("database.down", LOG_ERR(err));
 }
 
 static void on_notified(void *arg, const char *channel, const char *payload)

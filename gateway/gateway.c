@@ -240,7 +240,8 @@ static void journal_pg_up(void *ctx)
 
 static void journal_pg_down(void *ctx, const struct hr_err *err)
 {
-	log_warn("database.down", LOG_STR("use", "journal"), LOG_ERR(err));
+	if (pg_is_news(((struct gateway *)ctx)->journal_pg))
+		log_warn("database.down", LOG_STR("use", "journal"), LOG_ERR(err));
 	journal_down(((struct gateway *)ctx)->journal);
 }
 
@@ -255,8 +256,8 @@ static void side_pg_up(void *ctx)
 
 static void side_pg_down(void *ctx, const struct hr_err *err)
 {
-	(void)ctx;
-	log_warn("database.down", LOG_STR("use", "registry"), LOG_ERR(err));
+	if (pg_is_news(((struct gateway *)ctx)->side_pg))
+		log_warn("database.down", LOG_STR("use", "registry"), LOG_ERR(err));
 }
 
 static void side_pg_notified(void *ctx, const char *channel, const char *payload)

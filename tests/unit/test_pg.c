@@ -608,6 +608,7 @@ static void a_server_that_is_not_there_is_tried_again_and_again(void **state)
 	(void)state;
 	open_scene(&scene, "host=/nonexistent dbname=postgres");
 	run_until(&scene, "down down down");
+	assert_false(pg_is_news(scene.pg)); /* refused as before */
 	assert_int_equal(scene.lost.status, HR_RETRY);
 	assert_non_null(strstr(scene.lost.text, "/nonexistent"));
 	close_scene(&scene);
