@@ -4,6 +4,7 @@
 
     clients.py ACCOUNTS chat FROM TO TEXT     one message, and what became of it on both sides
     clients.py ACCOUNTS demo PERSON...        a short conversation, each to the next, as each saw it
+    clients.py ACCOUNTS mail PERSON ADDRESS   a message to somebody who has mail only, and the reply
     clients.py ACCOUNTS find FROM WORD...     whom a person finds in the directory, and the first one's vCard
 
 A person is a JID or an address of the file ACCOUNTS (JID, address, password, host, port, server),
@@ -11,6 +12,7 @@ or what stands before the @ in either; TO may be any address.
 """
 import asyncio
 import logging
+import os
 import sys
 import xml.etree.ElementTree as ET
 from collections import namedtuple
@@ -18,6 +20,8 @@ from collections import namedtuple
 logging.basicConfig(level=logging.ERROR)  # slixmpp warns of its slower stringprep when imported
 
 import slixmpp  # noqa: E402  pylint: disable=wrong-import-position
+
+import mails  # noqa: E402  pylint: disable=wrong-import-position
 
 LOGIN_SECONDS = 15
 ANSWER_SECONDS = 15
@@ -164,6 +168,30 @@ async def demo(people):
     return good
 
 
+async def by_mail(lab, person, address):
+    client, = await login_all([person])
+    known = len(mails.inbox(lab, address))
+    client.say(address, "Are you coming to the hedge-laying on Saturday?")
+    mail = await mail_after(lab, address, known)
+    mails.show(mail, f"{address} got a mail:")
+    answer = mails.answer(mail, address, "Yes, and I bring the billhook.")
+    await asyncio.to_thread(mails.post, answer, os.environ["SMTP_PORT"])
+    mails.show(answer, f"{address} wrote a mail:")
+    good = await client.wait(lambda: client.texts)
+    client.show()
+    await end_all([client])
+    return good
+
+
+async def mail_after(lab, address, known):
+    """The first mail for the address after so many."""
+    async def look():
+        while len(mails.inbox(lab, address)) <= known:
+            await asyncio.sleep(0.05)
+        return mails.inbox(lab, address)[known]
+    return await asyncio.wait_for(look(), ANSWER_SECONDS)
+
+
 async def ask(client, to, kind, payload):
     """The payload of the answer to a query."""
     query = client.make_iq(ito=to, itype=kind)
@@ -219,6 +247,7 @@ def main(path, verb, *words):
         people.append(person)
     work = {"chat": lambda: chat(accounts, people[0], words[1], words[2]),
             "demo": lambda: demo(people),
+            "mail": lambda: by_mail(os.path.dirname(path), people[0], words[1]),
             "find": lambda: search(people[0], " ".join(words[1:]))}[verb]
     try:
         return 0 if asyncio.run(work()) else 1
@@ -227,6 +256,6 @@ def main(path, verb, *words):
 
 
 if __name__ == "__main__":
-    if sys.argv[2:3] not in (["chat"], ["demo"], ["find"]) or len(sys.argv) < (6 if sys.argv[2] == "chat" else 5):
+    if sys.argv[2:3] not in (["chat"], ["demo"], ["find"], ["mail"]) or len(sys.argv) < (6 if sys.argv[2] == "chat" else 5):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -74,12 +74,17 @@ operator_lmtp() { # SITE
 operator_mail() { # SITE
 	local site=$1 domain
 	local -n chat_domain=chat_domains_$site
+	local way=(--port "$SMTP_PORT")
+	if [ "$site" = boston ]; then
+		install -m 600 "$LAB/postfix/etc/sasl/boston" "$LAB/$site/secrets/smarthost.password"
+		way=(--port "$SUBMISSION_PORT" --username boston@mx.lab.example --secret smarthost.password)
+	fi
 	write_secret "$LAB/$site/secrets/mail-reply.key"
 	install -m 600 "$LAB/postfix/tls/ca.pem" "$LAB/$site/secrets/smarthost.ca"
 	for domain in "${!chat_domain[@]}"; do
 		operator_at "$site" domain mail add "$domain" --chat-domain "${chat_domain[$domain]}" \
-			--smarthost 127.0.0.1 --port "$SMTP_PORT" --ca smarthost.ca \
-			--authserv-id mx.lab.example --relay 127.0.0.0/8
+			--smarthost 127.0.0.1 "${way[@]}" --ca smarthost.ca \
+			--authserv-id mx.lab.example --relay 127.0.0.1/32
 	done
 }
 

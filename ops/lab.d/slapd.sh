@@ -35,7 +35,7 @@ slapd_configure() { # FOREST
 		  DESC 'which messaging installation serves the person' EQUALITY caseIgnoreMatch
 		  SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 		attributetype ( 1.3.6.1.4.1.32473.1.2 NAME 'imAlias'
-		  DESC 'a further address' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )
+		  DESC 'a further address' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
 		attributetype ( 1.3.6.1.4.1.32473.1.3 NAME 'imEnabled'
 		  DESC 'may use messaging' EQUALITY booleanMatch
 		  SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )

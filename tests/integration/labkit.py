@@ -163,12 +163,13 @@ class Lab:
 
 
 def processes_of(directory):
-    """Those that name the directory on their command line, or write to a file in it: some change the former."""
+    """Those that name the directory on their command line, write to a file in it, or are in it: some hide the former."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
-                line = file.read().replace(b"\0", b" ").decode(errors="replace") + os.readlink(f"/proc/{pid}/fd/1")
+                line = " ".join([file.read().replace(b"\0", b" ").decode(errors="replace"),
+                                 os.readlink(f"/proc/{pid}/fd/1"), os.readlink(f"/proc/{pid}/cwd")])
         except OSError:
             continue
         if str(directory) in line:

@@ -7,7 +7,11 @@ import tempfile
 
 import pytest
 
-from labkit import Lab, TOP, processes_of
+from labkit import Lab, TOP, processes_of, unique, wait_until
+
+MAIL = ("postfix", "milter") if os.getuid() == 0 else ()  # only root can run a Postfix
+BY_MAIL = (["marit.adams@example.com got a mail:", "<-  marit.adams@example.com: Yes, and I bring the billhook."]
+           if MAIL else ["no mail: only root can run a Postfix"])
 
 
 def test_chat_shows_what_both_sides_saw(lab):
@@ -21,11 +25,23 @@ def test_chat_shows_the_error_that_comes_back(lab):
     assert "error: item-not-found" in shown
 
 
+@pytest.mark.skipif(not MAIL, reason="only root can run a Postfix")
+def test_mail_shows_what_came_and_answers_it(lab):
+    text, reply = unique("by mail"), unique("and back")
+    lab.run("chat", "ada", "niels.baker@example.com", text)
+    shown = wait_until(lambda: [said for said in [lab.run("mail", "niels", check=False)] if text in said], "the mail")[0]
+    assert "From:     Ada Adams <chat@chat.boston.example>" in shown
+    mark = lab.log_mark("gateway-boston")
+    shown = lab.run("mail", "niels", "reply", reply)
+    assert reply in shown and f"> {text}" in shown
+    lab.wait_log(mark, "event=mail.received .*from=niels.baker@example.com")
+
+
 def test_status_names_every_process(lab):
     shown = lab.run("status")
     for name in ("gateway-amsterdam", "gateway-boston", "directory-amsterdam", "directory-boston",
                  "postgres-amsterdam", "postgres-boston", "prosody-alpha", "ejabberd-beta",
-                 "slapd-alpha", "slapd-beta", "relay"):
+                 "slapd-alpha", "slapd-beta", "relay") + MAIL:
         assert any(line.startswith(name) and " up, pid " in line for line in shown.splitlines()), name
 
 
@@ -36,8 +52,8 @@ def test_down_leaves_nothing_behind():
     one = Lab(os.path.join(home, "lab"))
     shown = one.run("up")
     try:
-        assert "ada@im.alpha.example on Prosody" in shown
-        assert "bob@im.beta.example on ejabberd" in shown
+        for words in ["ada@im.alpha.example on Prosody", "bob@im.beta.example on ejabberd"] + BY_MAIL:
+            assert words in shown
         assert processes_of(one.directory)
     finally:
         one.run("down")
