@@ -132,6 +132,8 @@ static void read_whole(struct follower *follower, enum publish_kind kind, bool d
 		follower->wants_whole &= kind != PUBLISH_FULL;
 	}
 	report(follower, &run, &counts);
+	if (status == HR_OK && draft)
+		leave(follower); /* what is followed is not read by the draft's attributes */
 	if (status != HR_OK)
 		fail(follower, &err);
 	else

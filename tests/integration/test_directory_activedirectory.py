@@ -136,6 +136,20 @@ def test_a_change_is_published_within_two_seconds(contoso):
     assert sorted(times)[2] < 2.0, times
 
 
+def test_a_preview_of_a_draft_takes_nothing_from_what_is_followed(contoso):
+    registry, before = contoso.registry, contoso.last()
+    registry.sql("SELECT hedgerow.remove_mapping('contoso', 'department')")
+    try:
+        number = registry.value("SELECT hedgerow.forest_sync('contoso', true, true)")
+        wait_until(lambda: registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND state = 'previewed'",
+                                          number), "the preview")
+        contoso.dc.replace("u4", department=["Seen"])
+        contoso.wait("u4", "Seen", "details ->> 'department'")
+        assert contoso.full_runs(before) == 0
+    finally:
+        registry.sql("SELECT hedgerow.discard_mapping('contoso')")
+
+
 def test_a_restarted_daemon_goes_on_where_it_was(contoso):
     before = contoso.last()
     anchor = contoso.person("u5", "anchor")
