@@ -200,7 +200,7 @@ def test_members_of_a_group_come_and_go(contoso):
     wait_until(lambda: contoso.registry.value("SELECT count(*) FROM hedgerow.person WHERE state = 'active'") == PEOPLE,
                "all of them to come back")
     assert contoso.full_runs(before) == 0
-    contoso.registry.sql("UPDATE hedgerow.forest SET filter = %s, guard_delete_count = 20", FILTER)
+    contoso.registry.sql("UPDATE hedgerow.forest SET filter = %s", FILTER)
     contoso.sync()
     dc.ldap.delete_s(group)
 
