@@ -6,13 +6,15 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-	LOOK_UP_TICK_MS = 50, /* how often the end of the daemon is looked for meanwhile */
 	PORT_CHARS = 6,
 	KEEP_IDLE_S = 30,  /* a silent connection is tried after this, */
 	KEEP_EVERY_S = 10, /* so often, */
@@ -23,67 +25,105 @@ enum {
 /* Name to addresses ------------------------------------------------------------------------------
  */
 
-/* A look-up under way, which glibc's own thread writes to. One that cannot be cancelled is left to
- * it: the daemon is ending then, or the resolver hangs. */
+/* A question to the resolver, which has no bound: asked by a thread of its own. Whoever of the two
+ * is last frees it. */
 struct look_up {
-	struct gaicb item;
-	struct addrinfo hints;
-	char port[PORT_CHARS];
-	char *host;
+	atomic_int holders;
+	char *host, port[PORT_CHARS];
+	int answered; /* eventfd */
+	int code;
+	struct addrinfo *addresses;
 };
 
-static void look_up_free(struct look_up *look_up)
+static void let_go(struct look_up *look_up)
 {
-	if (look_up->item.ar_result)
-		freeaddrinfo(look_up->item.ar_result);
+	if (atomic_fetch_sub(&look_up->holders, 1) > 1)
+		return;
+	if (look_up->addresses)
+		freeaddrinfo(look_up->addresses);
+	if (look_up->answered >= 0)
+		close(look_up->answered);
 	free(look_up->host);
 	free(look_up);
 }
 
-static enum hr_status wait_for_addresses(struct look_up *look_up, msec limit,
-					 const struct stop *stop, struct hr_err *err)
+static int ask(struct look_up *look_up, int flags)
 {
-	const struct gaicb *list[] = { &look_up->item };
-	const struct timespec tick = { 0, LOOK_UP_TICK_MS * 1000000L };
-	msec deadline = time_msec() + limit;
-	int code;
+	const struct addrinfo hints = { .ai_family = AF_UNSPEC,
+					.ai_socktype = SOCK_STREAM,
+					.ai_flags = AI_NUMERICSERV | flags };
 
-	while ((code = gai_error(&look_up->item)) == EAI_INPROGRESS) {
-		if (stop_is_set(stop))
-			return err_set(err, HR_RETRY, "the daemon is ending");
-		if (time_msec() >= deadline)
-			return err_set(err, HR_RETRY, "the resolver does not answer");
-		gai_suspend(list, 1, &tick);
+	return getaddrinfo(look_up->host, look_up->port, &hints, &look_up->addresses);
+}
+
+static void *ask_and_tell(void *arg)
+{
+	struct look_up *look_up = arg;
+
+	look_up->code = ask(look_up, 0);
+	if (eventfd_write(look_up->answered, 1) != 0)
+		abort(); /* only for a descriptor that is none */
+	let_go(look_up);
+	return NULL;
+}
+
+static enum hr_status begin(struct look_up *look_up, struct hr_err *err)
+{
+	pthread_attr_t detached;
+	pthread_t thread;
+
+	look_up->answered = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (look_up->answered < 0)
+		return err_set(err, HR_RETRY, "%s", strerror(errno));
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	atomic_store(&look_up->holders, 2);
+	int error = pthread_create(&thread, &detached, ask_and_tell, look_up);
+	pthread_attr_destroy(&detached);
+	if (error == 0)
+		return HR_OK;
+	atomic_store(&look_up->holders, 1);
+	return err_set(err, HR_RETRY, "a thread for the resolver: %s", strerror(error));
+}
+
+static enum hr_status wait_for_answer(struct look_up *look_up, msec limit, const struct stop *stop,
+				      struct hr_err *err)
+{
+	struct pollfd fds[2] = { { look_up->answered, POLLIN, 0 } };
+	eventfd_t ignored;
+
+	switch (stop_wait(stop, fds, 1, limit)) {
+	case STOP_READY:
+		if (eventfd_read(look_up->answered, &ignored) == 0)
+			break;
+		return err_set(err, HR_RETRY, "%s", strerror(errno));
+	case STOP_TIMEOUT:
+		return err_set(err, HR_RETRY, "the resolver does not answer");
+	case STOP_STOPPED:
+		return err_set(err, HR_RETRY, "the daemon is ending");
 	}
-	if (code != 0)
-		return err_set(err, HR_RETRY, "%s", gai_strerror(code));
-	return HR_OK;
+	return look_up->code == 0 ? HR_OK
+				  : err_set(err, HR_RETRY, "%s", gai_strerror(look_up->code));
 }
 
 static enum hr_status find(const char *host, int port, msec limit, const struct stop *stop,
 			   struct addrinfo **out, struct hr_err *err)
 {
 	struct look_up *look_up = mem_new(struct look_up);
-	struct gaicb *list[] = { &look_up->item };
+	enum hr_status status = HR_OK;
 
+	look_up->answered = -1;
+	atomic_store(&look_up->holders, 1);
 	snprintf(look_up->port, sizeof look_up->port, "%d", port);
 	look_up->host = str_dup(host);
-	look_up->hints = (struct addrinfo){ .ai_family = AF_UNSPEC,
-					    .ai_socktype = SOCK_STREAM,
-					    .ai_flags = AI_NUMERICSERV };
-	look_up->item = (struct gaicb){ .ar_name = look_up->host,
-					.ar_service = look_up->port,
-					.ar_request = &look_up->hints };
-	if (getaddrinfo_a(GAI_NOWAIT, list, 1, NULL) != 0) {
-		look_up_free(look_up);
-		return err_set(err, HR_RETRY, "the resolver takes no question");
+	if (ask(look_up, AI_NUMERICHOST) != 0) { /* an address needs nobody to be asked */
+		status = begin(look_up, err);
+		if (status == HR_OK)
+			status = wait_for_answer(look_up, limit, stop, err);
 	}
-	enum hr_status status = wait_for_addresses(look_up, limit, stop, err);
-	if (gai_error(&look_up->item) == EAI_INPROGRESS && gai_cancel(list[0]) == EAI_NOTCANCELED)
-		return status; /* look_up is the resolver's */
 	if (status == HR_OK)
-		*out = give(look_up->item.ar_result);
-	look_up_free(look_up);
+		*out = give(look_up->addresses);
+	let_go(look_up);
 	return status;
 }
 
