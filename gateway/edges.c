@@ -3,6 +3,7 @@
 
 #include "base/map.h"
 #include "gateway/mail/postbox.h"
+#include "gateway/mail/relay.h"
 #include "gateway/xmpp/edge.h"
 
 struct edges {

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "gateway/desk.h"
-#include "gateway/mail/relay.h"
+#include "gateway/mail/metric.h"
 #include "gateway/xmpp/edge.h"
 #include "schema/status.h"
 

@@ -146,9 +146,3 @@ void said_clear(struct said *said)
 	free(said->error);
 	*said = (struct said){ 0 };
 }
-
-bool said_may_be_about_receipts(struct slice payload)
-{
-	return payload.len > 0 &&
-	       memmem(payload.data, payload.len, SAID_RECEIPTS, strlen(SAID_RECEIPTS)) != NULL;
-}

@@ -21,7 +21,4 @@ void said_read(struct slice payload, struct said *out);
 void said_clear(struct said *said); /* frees what is inside; a zeroed struct is fine */
 #define scoped_said __attribute__((cleanup(said_clear))) struct said
 
-/* Quick: false when said_read would find neither asks nor receipt_of. */
-bool said_may_be_about_receipts(struct slice payload);
-
 #define SAID_RECEIPTS "urn:xmpp:receipts"

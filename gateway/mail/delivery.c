@@ -5,7 +5,7 @@
 #include "base/map.h"
 #include "federation/address.h"
 #include "federation/email.h"
-#include "gateway/mail/relay.h"
+#include "gateway/mail/metric.h"
 #include "schema/mail.h"
 
 enum { PATIENCE_MS = 10 * 1000, EXPIRY_MS = 7 * 24 * 3600 * 1000 };

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/server.h"
-#include "gateway/mail/relay.h"
+#include "gateway/switchboard.h"
 
 #define POSTBOX "lmtp:"
 

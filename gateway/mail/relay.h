@@ -8,25 +8,8 @@
  * sends it again, with the same Message-ID. */
 #pragma once
 
-#include "base/metric.h"
 #include "gateway/mail/submit.h"
 #include "gateway/switchboard.h"
-
-enum mail_metric {
-	MAIL_SENT,
-	MAIL_MESSAGES_OUT,
-	MAIL_DEFERRED,
-	MAIL_REFUSED,
-	MAIL_SUPPRESSED,
-	MAIL_AWAY,
-	MAIL_RECEIVED,
-	MAIL_RECEIVED_REFUSED,
-	MAIL_RECEIVED_DROPPED,
-	MAIL_REPORTS,
-	MAIL_SESSIONS,
-	MAIL_METRICS
-};
-extern struct metric mail_metrics[MAIL_METRICS];
 
 /* Everything is borrowed. */
 struct relay_options {

@@ -6,6 +6,7 @@
 #include "base/secret.h"
 #include "federation/address.h"
 #include "gateway/mail/mailbox.h"
+#include "gateway/mail/metric.h"
 #include "gateway/mail/reply_address.h"
 #include "schema/mail.h"
 

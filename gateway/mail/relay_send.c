@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+#include "base/secret.h"
+#include "federation/address.h"
+#include "federation/email.h"
+#include "gateway/mail/letter.h"
+#include "gateway/mail/metric.h"
+#include "gateway/mail/relay_private.h"
+
+enum {
+	RETRY_MIN_MS = 60 * 1000,
+	RETRY_MAX_MS = 3600 * 1000,
+	CAPPED_MS = 15 * 60 * 1000, /* a conversation past its hourly bound waits so long */
+};
+
+/* --- the smarthost's answer ----------------------------------------------------------------- */
+
+/* The older a message, the longer until the next attempt. */
+static usec retry_at(const struct relay *self, const struct slot *slot)
+{
+	msec low = self->options.retry_min ? self->options.retry_min : RETRY_MIN_MS;
+	msec high = self->options.retry_max ? self->options.retry_max : RETRY_MAX_MS;
+	usec now = time_usec();
+	msec age = (now - slot->messages[0]->f.received) / 1000;
+
+	return now + 1000 * msec_jitter(msec_clamp(age, low, high));
+}
+
+static void log_sent(const struct slot *slot, const char *text)
+{
+	metric_add(&mail_metrics[MAIL_SENT], 1);
+	metric_add(&mail_metrics[MAIL_MESSAGES_OUT], (int64_t)slot->count);
+	log_info("mail.sent", LOG_SLICE("from", slot_sender(slot)),
+		 LOG_SLICE("to", slot_recipient(slot)), LOG_INT("messages", slot->count),
+		 LOG_STR("answer", text));
+}
+
+static void answered(void *arg, enum submit_result result, const char *text)
+{
+	struct slot *slot = arg;
+	struct relay *self = slot->owner;
+
+	self->flying--;
+	slot->submission = NULL;
+	switch (result) {
+	case SUBMIT_TAKEN:
+		relay_works(self);
+		log_sent(slot, text);
+		slot_taken(slot);
+		break;
+	case SUBMIT_DEFERRED:
+		relay_works(self);
+		relay_defer(self, slot, retry_at(self, slot), text);
+		break;
+	case SUBMIT_REFUSED:
+		relay_works(self);
+		metric_add(&mail_metrics[MAIL_REFUSED], 1);
+		log_info("mail.refused", LOG_SLICE("from", slot_sender(slot)),
+			 LOG_SLICE("to", slot_recipient(slot)), LOG_STR("error", text));
+		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, text);
+		break;
+	case SUBMIT_AWAY:
+	case SUBMIT_UNSURE: /* it goes again: SMTP knows no other way */
+		slot->state = SLOT_WAITS;
+		slot->is_digest_closed = true; /* the same mail under the same Message-ID */
+		relay_pause(self, text);
+		break;
+	}
+	relay_look(self);
+}
+
+/* --- the conversation is known: the mail can be written -------------------------------------- */
+
+static enum config_mail_mode chosen_mode(const struct config_mail *mail, struct slice choice)
+{
+	enum config_mail_mode mine = slice_is(choice, "off")	  ? MAIL_OFF
+				     : slice_is(choice, "notice") ? MAIL_NOTICE
+								  : MAIL_FULL;
+
+	return mine < mail->mode ? mine : mail->mode;
+}
+
+static void fly(struct relay *self, struct slot *slot, const struct submit_job *job)
+{
+	slot->state = SLOT_FLIES;
+	self->flying++;
+	slot->submission = submit_send(self->options.submit, job, answered, slot);
+}
+
+/* HR_RETRY: not now (a secret is missing). HR_FAIL: it can't be said in a mail. */
+static enum hr_status send_letter(struct relay *self, struct slot *slot, struct letter *letter,
+				  struct hr_err *err)
+{
+	scoped_secret key = NULL;
+	scoped_secret password = NULL;
+	const struct config_mail *mail = letter->mail;
+	scoped_buf bytes = BUF_INIT(0);
+	scoped_buf from = BUF_INIT(0);
+	scoped_buf to = BUF_INIT(0);
+	scoped_str ca = mail->ca ? str_format("%s/%s", self->options.secrets, mail->ca) : NULL;
+
+	if (secret_read(self->options.secrets, mail->reply_key, &key, err) != HR_OK ||
+	    (mail->secret &&
+	     secret_read(self->options.secrets, mail->secret, &password, err) != HR_OK))
+		return err->status = HR_RETRY; /* an operator's matter */
+	struct reply_keys keys = { .current = slice_str(key) };
+	letter->keys = &keys;
+	if (letter_reply_to(letter, &from, err) != HR_OK) {
+		err->status = HR_RETRY; /* the key is too short */
+		return err_add(err, "secret %s", mail->reply_key);
+	}
+	if (letter_write(letter, &bytes, err) != HR_OK)
+		return err->status;
+	email_of_address(slice_str(letter->to->address), &to);
+	static const int tls[] = { [CONFIG_TLS_NONE] = SUBMIT_PLAIN,
+				   [CONFIG_TLS_STARTTLS] = SUBMIT_STARTTLS,
+				   [CONFIG_TLS_ALWAYS] = SUBMIT_TLS };
+	fly(self, slot,
+	    &(struct submit_job){
+		    .host = mail->host,
+		    .port = (uint16_t)mail->port,
+		    .tls = (__typeof__(((struct submit_job *)0)->tls))tls[mail->tls],
+		    .ca_file = ca,
+		    .username = mail->username,
+		    .password = password,
+		    .helo = mail->chat_domain,
+		    .from = buf_text(&from),
+		    .to = buf_text(&to),
+		    .mail = buf_slice(&bytes),
+	    });
+	return HR_OK;
+}
+
+/* Who is at both ends of a slot. HR_RETRY: being asked for. */
+static enum hr_status find_people(struct relay *self, const struct slot *slot,
+				  struct dispatch_people *out)
+{
+	return dispatch_find(self->options.dispatch, slot->messages[0], out);
+}
+
+static void write_letter(struct relay *self, struct slot *slot, const struct letter_words *words,
+			 const struct mail_send_answer *known)
+{
+	const struct config_mail *mail = relay_settings(self);
+	struct dispatch_people people;
+	struct hr_err err;
+
+	slot->state = SLOT_WAITS;
+	slot->is_digest_closed = true;
+	if (!mail || find_people(self, slot, &people) != HR_OK || !people.to)
+		return; /* looked at again by the next pump */
+	enum config_mail_mode mode = chosen_mode(mail, known->choice);
+	if (mode == MAIL_OFF) {
+		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, "this person does not want mail");
+		return;
+	}
+	if (known->recent >= mail->hourly) {
+		relay_defer(self, slot, time_usec() + INT64_C(1000) * CAPPED_MS,
+			    "too many mails of this conversation in an hour");
+		return;
+	}
+	struct letter letter = {
+		.mail = mail,
+		.site = self->options.dispatch->site,
+		.slot = slot,
+		.words = words,
+		.from = people.from,
+		.to = people.to,
+		.known = known,
+		.mode = mode,
+		.now = time_usec(),
+	};
+	enum hr_status status = send_letter(self, slot, &letter, &err);
+	if (status == HR_RETRY)
+		relay_pause(self, err.text);
+	else if (status != HR_OK)
+		relay_bounce(slot, BOUNCE_BAD_REQUEST, err.text);
+}
+
+/* --- asking for the conversation ---------------------------------------------------------------
+ */
+
+/* Which slot of which relay asked: either may be gone when the answer comes. */
+struct asking {
+	const struct dispatch *dispatch;
+	uint64_t serial;
+	int64_t first;
+};
+
+static void known(void *arg, enum hr_status status, const struct mail_send_answer *answer,
+		  const struct hr_err *err)
+{
+	const struct asking *asking = arg;
+	struct slot *slot = relay_find(asking->dispatch, asking->serial, asking->first);
+	struct letter_words words;
+
+	if (!slot)
+		return;
+	struct relay *self = slot->owner;
+	if (status == HR_OK) {
+		letter_words_read(slot, &words);
+		write_letter(self, slot, &words, answer);
+		letter_words_clear(&words);
+	} else {
+		slot->state = SLOT_WAITS;
+		relay_pause(self, err->text);
+	}
+	relay_look(self);
+}
+
+static void ask(struct relay *self, struct slot *slot, const struct letter_words *words,
+		const struct config_mail *mail, const struct person *to)
+{
+	const struct dispatch *dispatch = self->options.dispatch;
+	const struct envelope_fields *f = &slot->messages[0]->f;
+	scoped_str message_id = letter_message_id(slot, mail->chat_domain);
+	struct asking asking = { dispatch, self->serial, slot->first };
+
+	slot->state = SLOT_ASKS;
+	mail_send(dispatch->pg,
+		  &(struct mail_send){
+			  .domain = slice_str(self->domain),
+			  .person = slice_str(to->address),
+			  .peer = slot_sender(slot),
+			  .message_id = slice_str(message_id),
+			  .stanza_id = f->stanza_id,
+			  .sender = f->from,
+			  .thread = slice_str(words->thread),
+			  .subject = slice_str(words->subject),
+		  },
+		  known, &asking, sizeof asking);
+}
+
+/* Whether the person has chat, where the message is too. */
+static bool has_chat(const struct person *person)
+{
+	return !person->outsider && person->installation && person->native;
+}
+
+void relay_start(struct relay *self, struct slot *slot, const struct config_mail *mail)
+{
+	const struct envelope_fields *f = &slot->messages[0]->f;
+	struct dispatch_people people;
+	struct letter_words words;
+	usec held;
+
+	if (find_people(self, slot, &people) != HR_OK)
+		return;
+	slot->is_away = people.to && has_chat(people.to);
+	if (!people.to || !people.to->enabled) {
+		relay_bounce(slot, BOUNCE_ITEM_NOT_FOUND, "nobody has this address");
+		return;
+	}
+	if (f->expires && f->expires < time_usec()) {
+		relay_bounce(slot, BOUNCE_REMOTE_TIMEOUT, "the mail could not be sent in time");
+		return;
+	}
+	letter_words_read(slot, &words);
+	held = held_until(self->held, slot_recipient(slot), time_usec());
+	if (words.count == 0)
+		relay_suppress(slot, "it says nothing for a mail");
+	else if (held)
+		slot_defer(slot, held);
+	else if (pg_is_up(self->options.dispatch->pg))
+		ask(self, slot, &words, mail, people.to);
+	letter_words_clear(&words);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/mail/letter.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define T(text) ((char *)(uintptr_t)(text))
+
+/* One slot of messages from bob to somebody, as a letter in a file of lines. */
+struct scene {
+	struct slots slots;
+	struct letter_words words;
+	struct config_mail mail;
+	struct mail_send_answer known;
+	struct person from, to;
+	struct reply_keys keys;
+	struct letter letter;
+	struct buf out;
+};
+
+static char *languages[] = { T("en"), NULL };
+
+static void scene_open(struct scene *scene, const char *to, const char *const *payloads)
+{
+	*scene = (struct scene){
+		.mail = { .chat_domain = T("chat.example.com"),
+			  .from = T("chat@chat.example.com"),
+			  .reply_life_ms = 3600 * 1000,
+			  .digest = 2,
+			  .languages = languages },
+		.known = { .thread = 7 },
+		.from = { .address = T("bob@example.com"), .name = T("Bob Baker") },
+		.to = { .address = T(to) },
+		.keys = { .current = slice_lit("0123456789abcdef0123456789abcdef") },
+		.out = BUF_INIT(0),
+	};
+	for (int64_t seq = 1; *payloads; payloads++, seq++) {
+		scoped(envelope) envelope = envelope_new(&(struct envelope_fields){
+			.from = slice_lit("bob@example.com/desk"),
+			.to = slice_str(to),
+			.stanza_id = slice_lit("m1"),
+			.payload = slice_str(*payloads),
+			.received = 1700000000 * INT64_C(1000000),
+			.hops = { slice_lit("boston") },
+			.hop_count = 1,
+		});
+		assert_true(slots_add(&scene->slots, seq, envelope, NULL));
+	}
+	letter_words_read(scene->slots.first, &scene->words);
+	scene->letter = (struct letter){
+		.mail = &scene->mail,
+		.site = "amsterdam",
+		.slot = scene->slots.first,
+		.words = &scene->words,
+		.from = &scene->from,
+		.to = &scene->to,
+		.known = &scene->known,
+		.keys = &scene->keys,
+		.mode = MAIL_FULL,
+		.now = 1700000000 * INT64_C(1000000),
+	};
+}
+
+static void scene_close(struct scene *scene)
+{
+	letter_words_clear(&scene->words);
+	slots_clear(&scene->slots);
+	buf_free(&scene->out);
+}
+
+static void expect(struct scene *scene, const char *const *there, const char *const *absent)
+{
+	struct hr_err err;
+
+	if (letter_write(&scene->letter, &scene->out, &err) != HR_OK)
+		fail_msg("%s", err.text);
+	for (; *there; there++)
+		if (!strstr(buf_text(&scene->out), *there))
+			fail_msg("no \"%s\" in:\n%s", *there, buf_text(&scene->out));
+	for (; *absent; absent++)
+		if (strstr(buf_text(&scene->out), *absent))
+			fail_msg("\"%s\" in:\n%s", *absent, buf_text(&scene->out));
+}
+
+#define LIST(...)                 \
+	(const char *const[])     \
+	{                         \
+		__VA_ARGS__, NULL \
+	}
+#define NOTHING               \
+	(const char *const[]) \
+	{                     \
+		NULL          \
+	}
+
+static void a_message_becomes_a_mail_that_can_be_answered(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>Hello &amp; good day</body><thread>t</thread>",
+					    NULL };
+
+	(void)state;
+	scene_open(&scene, "carla@example.com", said);
+	assert_string_equal(scene.words.thread, "t");
+	scene.known.earlier[0] = slice_lit("a@x");
+	scene.known.earlier[1] = slice_lit("b@x");
+	scene.known.earlier_count = 2;
+	expect(&scene,
+	       LIST("From: Bob Baker <chat@chat.example.com>", "To: ", "carla@example.com",
+		    "Reply-To: ", "@chat.example.com", "In-Reply-To: <b@x>", "<a@x>",
+		    "Hello & good day", "Hedgerow-Trace:", "boston", "amsterdam"),
+	       LIST("Auto-Submitted"));
+	scene_close(&scene);
+}
+
+static void a_digest_shows_some_and_counts_the_others(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>one</body>", "<composing xmlns='x'/>",
+					    "<body>two</body>", "<body>three</body>", NULL };
+
+	(void)state;
+	scene_open(&scene, "carla@example.com", said);
+	assert_int_equal(scene.words.count, 3);
+	expect(&scene, LIST("one", "two", "Auto-Submitted: auto-generated"), LIST("three"));
+	scene_close(&scene);
+}
+
+static void a_notice_does_not_say_what_was_written(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>confidential</body>", NULL };
+
+	(void)state;
+	scene_open(&scene, "carla@example.com", said);
+	scene.letter.mode = MAIL_NOTICE;
+	expect(&scene, LIST("Auto-Submitted: auto-generated", "Bob Baker"), LIST("confidential"));
+	scene_close(&scene);
+}
+
+static void addresses_are_written_as_mail_has_them(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>x</body>", NULL };
+
+	(void)state;
+	scene_open(&scene, "o\\27hara\\40mail.example@example.com", said);
+	expect(&scene, LIST("o'hara@mail.example"), LIST("\\40"));
+	scene_close(&scene);
+}
+
+static void what_says_nothing_is_no_mail(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<composing xmlns='x'/>", "<body/>",
+					    "<received xmlns='urn:xmpp:receipts' id='1'/>", NULL };
+
+	(void)state;
+	scene_open(&scene, "carla@example.com", said);
+	assert_int_equal(scene.words.count, 0);
+	scene_close(&scene);
+}
+
+static void a_mail_that_is_tried_again_has_the_same_id(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>x</body>", NULL };
+
+	(void)state;
+	scene_open(&scene, "carla@example.com", said);
+	scoped_str one = letter_message_id(scene.slots.first, "chat.example.com");
+	scoped_str two = letter_message_id(scene.slots.first, "chat.example.com");
+	assert_string_equal(one, two);
+	assert_int_equal(strlen(one), 32 + strlen("@chat.example.com"));
+	scene_close(&scene);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_message_becomes_a_mail_that_can_be_answered),
+		cmocka_unit_test(a_digest_shows_some_and_counts_the_others),
+		cmocka_unit_test(a_notice_does_not_say_what_was_written),
+		cmocka_unit_test(addresses_are_written_as_mail_has_them),
+		cmocka_unit_test(what_says_nothing_is_no_mail),
+		cmocka_unit_test(a_mail_that_is_tried_again_has_the_same_id),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

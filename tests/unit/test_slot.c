@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/mail/held.h"
+#include "gateway/mail/slot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static struct envelope *from_to(const char *from, const char *to, const char *type)
+{
+	return envelope_new(&(struct envelope_fields){
+		.type = slice_str(type),
+		.from = slice_str(from),
+		.to = slice_str(to),
+		.received = 1,
+	});
+}
+
+/* Adds "from>to from>to ..." as seqs 1, 2, ... */
+static void add_all(struct slots *slots, const char *text)
+{
+	scoped_str copy = str_dup(text);
+	char *rest = copy;
+	int64_t seq = 0;
+
+	for (char *word; (word = strsep(&rest, " "));) {
+		char *from = strsep(&word, ">"), *to = strsep(&word, "!");
+		scoped(envelope) envelope = from_to(from, to, word ? "error" : "chat");
+
+		assert_true(slots_add(slots, ++seq, envelope, NULL));
+	}
+}
+
+static void consecutive_messages_of_a_pair_are_one_mail(void **state)
+{
+	static const struct {
+		const char *text, *seqs; /* first-last of each slot */
+	} rows[] = {
+		{ "a@x/1>b@x", "1-1" },
+		{ "a@x/1>b@x a@x/2>b@x/r", "1-2" },
+		{ "a@x>b@x a@x>c@x a@x>b@x", "1-1 2-2 3-3" },
+		{ "a@x>b@x c@x>b@x", "1-1 2-2" },
+		{ "a@x>b@x a@x>b@x!error a@x>b@x!error", "1-1 2-3" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct slots slots = { 0 };
+		scoped_buf seqs = BUF_INIT(0);
+
+		add_all(&slots, rows[i].text);
+		for (const struct slot *slot = slots.first; slot; slot = slot->next)
+			buf_format(&seqs, "%s%d-%d", seqs.len ? " " : "", (int)slot->first,
+				   (int)slot->last);
+		assert_string_equal(buf_text(&seqs), rows[i].seqs);
+		slots_clear(&slots);
+	}
+}
+
+static void a_mail_under_way_takes_no_more(void **state)
+{
+	static const enum slot_state states[] = { SLOT_ASKS, SLOT_FLIES, SLOT_DONE };
+
+	(void)state;
+	for (size_t i = 0; i < countof(states); i++) {
+		struct slots slots = { 0 };
+		scoped(envelope) envelope = from_to("a@x", "b@x", "chat");
+
+		assert_true(slots_add(&slots, 1, envelope, NULL));
+		slots.first->state = states[i];
+		assert_true(slots_add(&slots, 2, envelope, NULL));
+		assert_int_equal(slots.count, 2);
+		slots_clear(&slots);
+	}
+	struct slots slots = { 0 };
+	scoped(envelope) envelope = from_to("a@x", "b@x", "chat");
+
+	assert_true(slots_add(&slots, 1, envelope, NULL));
+	slots.first->is_digest_closed = true;
+	assert_true(slots_add(&slots, 2, envelope, NULL));
+	assert_int_equal(slots.count, 2);
+	slots_clear(&slots);
+}
+
+static void who_waits_for_a_mail_waits_for_one_at_a_time(void **state)
+{
+	struct slots slots = { 0 };
+
+	(void)state;
+	add_all(&slots, "a@x>b@x c@x>b@x a@x>d@x");
+	struct slot *first = slots.first, *second = first->next, *third = second->next;
+
+	assert_false(slots_is_blocked(&slots, first));
+	assert_true(slots_is_blocked(&slots, second));
+	assert_false(slots_is_blocked(&slots, third));
+	slot_taken(first);
+	assert_false(slots_is_blocked(&slots, second));
+	slot_defer(second, 5);
+	assert_int_equal(second->end, SLOT_DEFER);
+	slot_bounce(third, BOUNCE_BAD_REQUEST, "why");
+	assert_string_equal(third->reason, "why");
+	slots_clear(&slots);
+}
+
+static void there_is_no_end_of_room(void **state)
+{
+	struct slots slots = { 0 };
+	scoped(envelope) envelope = from_to("a@x", "b@x", "chat");
+	int64_t seq = 0;
+
+	(void)state;
+	while (slots_add(&slots, seq + 1, envelope, NULL))
+		seq++;
+	assert_int_equal(seq, SLOTS_MAX * SLOT_MESSAGES_MAX);
+	slots_drop_first(&slots);
+	assert_true(slots_add(&slots, seq + 1, envelope, NULL));
+	assert_int_equal(slots.count, SLOTS_MAX);
+	slots_clear(&slots);
+}
+
+static void what_follows_something_deferred_waits_as_long(void **state)
+{
+	scoped(held) held = held_new();
+
+	(void)state;
+	assert_int_equal(held_until(held, slice_lit("b@x"), 10), 0);
+	held_put(held, slice_lit("b@x"), 20);
+	held_put(held, slice_lit("b@x"), 30);
+	assert_int_equal(held_until(held, slice_lit("b@x"), 10), 30);
+	assert_int_equal(held_until(held, slice_lit("c@x"), 10), 0);
+	assert_int_equal(held_until(held, slice_lit("b@x"), 30), 0);
+	assert_int_equal(held_until(held, slice_lit("b@x"), 10), 0); /* it is forgotten */
+	for (int i = 0; i < 30000; i++) {
+		scoped_str name = str_format("p%d@x", i);
+
+		held_put(held, slice_str(name), 100);
+		assert_int_equal(held_until(held, slice_str(name), 10), 100);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(consecutive_messages_of_a_pair_are_one_mail),
+		cmocka_unit_test(a_mail_under_way_takes_no_more),
+		cmocka_unit_test(who_waits_for_a_mail_waits_for_one_at_a_time),
+		cmocka_unit_test(there_is_no_end_of_room),
+		cmocka_unit_test(what_follows_something_deferred_waits_as_long),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
