@@ -102,13 +102,13 @@ static bool is_member(struct slice name)
 		strncasecmp(name.data, member, sizeof member - 1) == 0);
 }
 
+/* A member may be a group: then it has moved, and with it who is in it. */
 static void add_members(struct guids *changed, const struct berval *values)
 {
 	for (size_t i = 0; values && values[i].bv_val; i++) {
 		unsigned char guid[ANCHOR_RAW];
 		if (dirsync_guid_of(slice_of(&values[i]), guid))
-			guids_add(changed, (struct slice){ (const char *)guid, sizeof guid },
-				  false);
+			guids_add(changed, (struct slice){ (const char *)guid, sizeof guid }, true);
 		else
 			changed->incomplete = true;
 	}

@@ -10,7 +10,7 @@ enum { GUIDS_MAX = 50000 }; /* the most that are kept */
 
 struct guid {
 	unsigned char bytes[ANCHOR_RAW];
-	bool moved; /* it was there before, and has another name or place: others may be below it */
+	bool moved; /* it was there before, and is elsewhere now: others may be below it or in it */
 	bool found; /* by whoever reads them again */
 };
 

@@ -205,6 +205,25 @@ def test_members_of_a_group_come_and_go(contoso):
     dc.ldap.delete_s(group)
 
 
+def test_a_group_within_a_group_takes_its_people_with_it(contoso):
+    dc = contoso.dc
+    inner = dc.group("inner", [dc.dn(f"u{n}") for n in range(20, 30)])
+    outer = dc.group("outer", [inner] + [dc.dn(f"u{n}") for n in range(20)])
+    contoso.registry.sql("UPDATE hedgerow.forest SET filter = %s, guard_delete_count = 1000",
+                         f"(&(objectClass=user)(memberOf:1.2.840.113556.1.4.1941:={outer}))")
+    contoso.sync()
+    assert contoso.person("u29") is not None
+    dc.ldap.modify_s(outer, [(1, "member", [inner.encode()])])
+    contoso.gone("u29")
+    assert contoso.person("u19") is not None
+    dc.ldap.modify_s(outer, [(0, "member", [inner.encode()])])
+    wait_until(lambda: contoso.person("u29"), "them to come back")
+    contoso.registry.sql("UPDATE hedgerow.forest SET filter = %s, guard_delete_count = 20", FILTER)
+    contoso.sync()
+    dc.ldap.delete_s(outer)
+    dc.ldap.delete_s(inner)
+
+
 def test_a_restarted_controller_is_followed_again(contoso):
     before, after = contoso.last(), contoso.mark()
     contoso.dc.stop()
