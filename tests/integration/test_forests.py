@@ -321,3 +321,34 @@ def test_openldap_is_followed_too(ad):
     ad.start("slapd-gamma")
     ldif("dn: uid=max,ou=People,dc=gamma,dc=example\nchangetype: modify\nreplace: mail\nmail: max.changed@example.com\n")
     ad.becomes("max.changed@example.com", native="max@im.gamma.example")
+
+
+def test_a_second_domain_of_a_forest_is_followed_beside_the_first(ad, tmp_path):
+    """A child domain trusts the accounts of its parent: here it has one of the same name and password."""
+    west = Samba(tmp_path / "west", "west.alpha.example")
+    try:
+        west.replace("svc-hedgerow", userPrincipalName=["svc-hedgerow@alpha.example"])
+        west.set_password("svc-hedgerow", (ad.alpha.home / "svc-hedgerow").read_text())
+        west.create("wanda", "wanda.west@example.com")
+        with open(ad.directory / "amsterdam/secrets/alpha.ca", "a", encoding="ascii") as both:
+            both.write((west.home / "ca.pem").read_text())
+        ad.hedgerow("amsterdam", "forest", "context", "add", "alpha", west.base, "--url", west.url)
+        ad.becomes("wanda.west@example.com", forest="alpha", native="wanda@im.alpha.example")
+
+        before, people = ad.newest_run("alpha"), ad.people("alpha")
+        west.readdress("wanda", "wanda.wild@example.com")
+        ad.becomes("wanda.wild@example.com", native="wanda@im.alpha.example")
+        settled(ad, "alpha")
+        assert {kind for kind, _ in ad.runs_since("alpha", before)} == {"changes"}
+
+        west.stop()  # who cannot be read is not gone
+        assert "failed" in ad.hedgerow("amsterdam", "forest", "sync", "alpha", check=False)
+        assert ad.people("alpha") == people
+        west.start()
+        ad.hedgerow("amsterdam", "forest", "sync", "alpha")
+        west.delete("wanda")
+        ad.gone("wanda.wild@example.com")
+    finally:
+        west.kill()
+        ad.hedgerow("amsterdam", "forest", "context", "remove", "alpha", west.base)
+    settled(ad, "alpha")
