@@ -143,8 +143,8 @@ class Bench:
 
     def search(self):
         """Seconds that ldapsearch takes for what the daemon reads."""
-        attributes = self.a.value("SELECT attributes FROM hedgerow.sync_source(hedgerow.sync_forest(%s), false) LIMIT 1",
-                                  self.system)
+        attributes = self.a.value("SELECT hedgerow.sync_attributes(f, f.mapping_version) FROM hedgerow.forest f"
+                                  " WHERE forest = %s", self.system)
         environment = {**os.environ, "LDAPTLS_CACERT": f"{self.secrets}/{self.system}.ca", "LDAPTLS_REQCERT": "demand"}
         since = time.time()
         subprocess.run(["ldapsearch", "-x", "-LLL", "-H", self.url, "-D", self.reader,
