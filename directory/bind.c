@@ -2,6 +2,9 @@
 #include "directory/bind.h"
 
 #include "base/secret.h"
+#include "directory/ticket.h"
+
+#include <sasl/sasl.h>
 
 static enum hr_status bind_simple(struct server *server, const struct adapter_request *request,
 				  struct hr_err *err)
@@ -22,6 +25,58 @@ static enum hr_status bind_simple(struct server *server, const struct adapter_re
 	if (server_receive(server, id, &message, err) != HR_OK)
 		return err->status;
 	return server_finish(server, message, NULL, err);
+}
+
+/* The mechanism asks whom we want to act as: ourselves. */
+static int answer(LDAP *ld, unsigned int flags, void *defaults, void *questions)
+{
+	(void)ld;
+	(void)flags;
+	(void)defaults;
+	for (sasl_interact_t *one = questions; one->id != SASL_CB_LIST_END; one++) {
+		one->result = "";
+		one->len = 0;
+	}
+	return LDAP_SUCCESS;
+}
+
+/* SASL GSSAPI (RFC 4752), step by step. */
+static enum hr_status negotiate(struct server *server, struct hr_err *err)
+{
+	LDAPMessage *message = NULL;
+	const char *mechanism = NULL;
+	int id = 0, code;
+
+	for (;;) {
+		code = ldap_sasl_interactive_bind(server_ld(server), NULL, "GSSAPI", NULL, NULL,
+						  LDAP_SASL_QUIET, answer, NULL, message,
+						  &mechanism, &id);
+		ldap_msgfree(message);
+		if (code != LDAP_SASL_BIND_IN_PROGRESS)
+			break;
+		if (server_receive(server, id, &message, err) != HR_OK)
+			return err->status;
+	}
+	return code == LDAP_SUCCESS ? HR_OK : server_fault(server, code, err);
+}
+
+/* Kerberos seals what TLS does not; both at once no controller takes. */
+static enum hr_status bind_gssapi(struct server *server, const struct adapter_request *request,
+				  bool tls, struct hr_err *err)
+{
+	const struct publish_source *source = request->source;
+	LDAP *ld = server_ld(server);
+	scoped(ticket) ticket = NULL;
+	scoped_str keytab = NULL;
+
+	if (secret_path(request->secrets, source->bind_secret, &keytab, err) != HR_OK ||
+	    ticket_new(source->bind_dn, keytab, &ticket, err) != HR_OK)
+		return err->status;
+	if (ldap_set_option(ld, LDAP_OPT_X_SASL_NOCANON, LDAP_OPT_ON) != LDAP_OPT_SUCCESS ||
+	    ldap_set_option(ld, LDAP_OPT_X_SASL_SECPROPS, tls ? "maxssf=0" : "minssf=56") !=
+		    LDAP_OPT_SUCCESS)
+		return err_set(err, HR_FAIL, "libldap has no SASL");
+	return negotiate(server, err);
 }
 
 /* What Active Directory means by the number after "data" when it refuses a bind: Windows error
@@ -55,8 +110,10 @@ static void explain(struct hr_err *err)
 enum hr_status bind_server(struct server *server, const struct adapter_request *request, bool tls,
 			   struct hr_err *err)
 {
-	(void)tls;
-	if (bind_simple(server, request, err) == HR_OK)
+	bool gssapi = strcmp(request->source->bind, "gssapi") == 0;
+
+	if ((gssapi ? bind_gssapi(server, request, tls, err) : bind_simple(server, request, err)) ==
+	    HR_OK)
 		return HR_OK;
 	if (server_code(server) == LDAP_INVALID_CREDENTIALS)
 		explain(err);

@@ -8,7 +8,7 @@ import pytest
 
 from directorykit import Daemon, Registry
 from labkit import wait_until
-from sambakit import Samba
+from sambakit import Samba, addc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the ports of a domain controller are below 1024")
 
@@ -38,6 +38,8 @@ class Contoso:
         self.registry.sql("SELECT hedgerow.add_domain('contoso.example', 'contoso')")
         self.registry.sql("SELECT hedgerow.add_installation('im-c', 'contoso', 'openfire', 'im.c.example',"
                           " '127.0.0.1', 5347, 'im-c.secret')")
+        (directory / "krb5.conf").write_text(addc("krb5", self.dc.home))
+        os.environ["KRB5_CONFIG"] = str(directory / "krb5.conf")  # the daemon's
         self.daemon = Daemon(directory, self.registry, "one")
         self.daemon.start()
 
@@ -301,6 +303,33 @@ def test_an_account_that_does_not_see_deleted_objects_is_told(contoso):
     finally:
         contoso.registry.sql("UPDATE hedgerow.forest SET bind_dn = 'svc-hedgerow@contoso.example',"
                              " bind_secret = 'contoso.password'")
+
+
+@pytest.mark.parametrize("scheme, tls", [("ldaps", "ldaps"), ("ldap", "plain")], ids=["within TLS", "sealed by itself"])
+def test_kerberos_lets_us_in(contoso, scheme, tls):
+    registry = contoso.registry
+    if not (contoso.secrets / "contoso.keytab").exists():
+        addc("keytab", contoso.dc.home, contoso.secrets / "contoso.keytab", "svc-hedgerow")
+    registry.sql("UPDATE hedgerow.forest SET bind = 'gssapi', bind_secret = 'contoso.keytab',"
+                 " bind_dn = 'svc-hedgerow@CONTOSO.EXAMPLE', urls = ARRAY[%s], tls = %s",
+                 f"{scheme}://{contoso.dc.address}", tls)
+    try:
+        contoso.sync()
+        contoso.dc.replace("u13", displayName=[f"By Kerberos, {tls}"])
+        contoso.wait("u13", f"By Kerberos, {tls}")
+    finally:
+        registry.sql("UPDATE hedgerow.forest SET bind = 'simple', bind_secret = 'contoso.password',"
+                     " bind_dn = 'svc-hedgerow@contoso.example', urls = ARRAY[%s], tls = 'ldaps'", contoso.dc.url)
+
+
+def test_a_keytab_without_the_principal_is_named(contoso):
+    registry = contoso.registry
+    registry.sql("UPDATE hedgerow.forest SET bind = 'gssapi', bind_secret = 'contoso.keytab',"
+                 " bind_dn = 'nobody@CONTOSO.EXAMPLE'")
+    run = registry.sync(forest="contoso")
+    registry.sql("UPDATE hedgerow.forest SET bind = 'simple', bind_secret = 'contoso.password',"
+                 " bind_dn = 'svc-hedgerow@contoso.example'")
+    assert run["state"] == "failed" and "bind as nobody@CONTOSO.EXAMPLE: Kerberos: " in run["error"], run["error"]
 
 
 def test_a_changed_password_is_not_tried_often(contoso):
