@@ -33,7 +33,7 @@ directory_rename() { # FOREST UID SURNAME ADDRESS
 directory_forest_of() { # UID
 	local forest
 	for forest in $forests; do
-		if [ -n "$(directory_value "$forest" "$1" mail)" ]; then
+		if [ -n "$(directory_value "$forest" "$1" mail 2>/dev/null)" ]; then # it may be down
 			printf '%s\n' "$forest"
 			return
 		fi
