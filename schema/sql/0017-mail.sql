@@ -209,8 +209,9 @@ BEGIN
 			FROM hedgerow.deferred d WHERE d.recipient = person.address));
 END $$;
 
--- The lines for Postfix. `listen`: as in gateway.ini, section mail.
-CREATE FUNCTION hedgerow.mail_config(domain text, listen text DEFAULT 'unix:/run/hedgerow/lmtp') RETURNS SETOF text
+-- The lines for Postfix. `listen`: as in gateway.ini, section mail. Debian's Postfix runs its LMTP client in a
+-- chroot, which sees no socket outside: TCP is what works everywhere.
+CREATE FUNCTION hedgerow.mail_config(domain text, listen text DEFAULT '127.0.0.1:2424') RETURNS SETOF text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	m hedgerow.mail_domain;
@@ -237,6 +238,7 @@ BEGIN
 	RETURN NEXT 'smtpd_milters = inet:127.0.0.1:8892, inet:127.0.0.1:8891, inet:127.0.0.1:8893';
 	RETURN NEXT '# /etc/postfix/transport (then: postmap /etc/postfix/transport):';
 	RETURN NEXT format('%s	%s', m.chat_domain, hop);
+	RETURN NEXT format('# gateway.ini, section [mail]: listen = %s', listen);
 	RETURN NEXT format('# and %s must be allowed to send as %s and with any sender of %s.', m.smarthost, m.from_address, m.chat_domain);
 END $$;
 

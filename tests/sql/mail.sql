@@ -33,7 +33,9 @@ SELECT is((SELECT mode FROM hedgerow.mail_domains), 'full', 'as everything');
 SELECT is((SELECT texts[1] || ' ' || texts[4] || ' ' || numbers[3] || ' ' || more::text FROM hedgerow.gateway_config() WHERE kind = 'mail'),
 	'example.com chat.example.com 600000 {en,10.0.0.0/8}', 'gateways know');
 SELECT throws_ok($$ UPDATE hedgerow.mail_domain SET carrier = 'boston' $$, 'HR100', NULL, 'who gives it away sets nothing up');
-SELECT is((SELECT count(*) FROM hedgerow.mail_config('example.com') l WHERE l = E'chat.example.com\tlmtp:unix:/run/hedgerow/lmtp'), 1::bigint, 'the lines for Postfix');
+SELECT is((SELECT count(*) FROM hedgerow.mail_config('example.com') l WHERE l = E'chat.example.com\tlmtp:inet:127.0.0.1:2424'), 1::bigint, 'the lines for Postfix');
+SELECT is((SELECT count(*) FROM hedgerow.mail_config('example.com', 'unix:/run/lmtp') l WHERE l IN (E'chat.example.com\tlmtp:unix:/run/lmtp',
+	'# gateway.ini, section [mail]: listen = unix:/run/lmtp')), 2::bigint, 'with a socket that is named');
 SELECT throws_ok($$ SELECT hedgerow.mail_config('other.example') $$, 'HR100', 'this site does not carry the mail of other.example', 'of what is carried here');
 
 -- what would become of it
