@@ -148,10 +148,11 @@ RETURN pg_advisory_xact_lock(hashtextextended('publish:' || forest_name, 0));
 
 -- What is due, when the configuration changes -----------------------------------------------------
 
+-- As a wish, which the end of a run that has begun before does not use up.
 CREATE FUNCTION sync_make_due(forest_site text, forest_name text) RETURNS void
 LANGUAGE sql
 AS $$
-	UPDATE sync_state SET next_run = now(), failures = 0 WHERE site = forest_site AND forest = forest_name;
+	UPDATE sync_state SET wants_full = true, failures = 0 WHERE site = forest_site AND forest = forest_name;
 $$;
 
 -- Changed access to a forest, or another mapping, is tried at once.

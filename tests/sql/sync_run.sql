@@ -170,6 +170,13 @@ UPDATE hedgerow.installation SET native_domain = 'im.z.example' WHERE installati
 SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'a changed installation makes its forest due');
 SELECT is((pg_temp.run()).changed, 61::bigint, 'everybody moves with it');
 
+---- What is configured while a run is under way
+SELECT pg_temp.begin('globex', 'full') AS number \gset
+SELECT hedgerow.add_context('globex', 'dc=sub,dc=globex,dc=example', '{ldaps://sub.globex.example}'), pg_temp.stage('globex') \gset
+SELECT is((hedgerow.sync_finish(:number)).state, 'unchanged', 'a run ends that began before');
+SELECT results_eq($$SELECT due_ms, kind FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, 'full')$$, 'and another is due');
+SELECT hedgerow.remove_context('globex', 'dc=sub,dc=globex,dc=example'), pg_temp.run() \g /dev/null
+
 ---- What is seen while a run is under way
 SELECT set_config('application_name', 'psql', false) \g /dev/null
 SELECT pg_temp.begin('globex', 'full') AS number \gset
