@@ -4,10 +4,12 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "directory/follower.h"
+#include "directory/tell.h"
 
 enum {
 	NO_DATABASE_MS = 5000, /* when the plan could not be had */
 	PLAN_MAX_MS = 60000,   /* the plan is asked for at least so often */
+	TELL_MS = 5000,	       /* from one report to operators to the next */
 };
 
 /* A forest of the plan. */
@@ -25,7 +27,8 @@ struct schedule {
 	struct map *duties; /* struct duty by forest */
 	uv_async_t *told;   /* a follower has something to tell */
 	bool asking, again; /* for the plan; once more */
-	struct report_counts counts;
+	struct tell *tell;
+	struct timer *tell_timer;
 	loop_fn *stopped; /* NULL: not stopping */
 	void *stopped_arg;
 };
@@ -84,6 +87,25 @@ static void bury(struct schedule *schedule)
 		map_remove(schedule->duties, forest);
 		free(duty);
 	}
+}
+
+static void on_tell(void *arg)
+{
+	struct schedule *schedule = arg;
+	msec now = loop_now(schedule->loop);
+	struct slice forest;
+	void *value;
+
+	tell_begin(schedule->tell);
+	for (size_t at = 0; map_next(schedule->duties, &at, &forest, &value);) {
+		const struct duty *duty = value;
+		struct report_counts counts = { 0 };
+		struct report_state state;
+		follower_read(duty->follower, &counts, &state);
+		tell_add(schedule->tell, &counts, state, now);
+	}
+	tell_send(schedule->tell, schedule->pg);
+	timer_set(schedule->tell_timer, now + TELL_MS);
 }
 
 static void on_told(uv_async_t *handle)
@@ -207,6 +229,9 @@ struct schedule *schedule_new(struct loop *loop, const struct schedule_options *
 		abort(); /* no descriptor for it */
 	schedule->told->data = schedule;
 	schedule->timer = timer_new(loop, on_timer, schedule);
+	schedule->tell = tell_new(options->node);
+	schedule->tell_timer = timer_new(loop, on_tell, schedule);
+	timer_set(schedule->tell_timer, loop_now(loop) + TELL_MS);
 	schedule->pg =
 		pg_new(loop, options->database, "hedgerow-directory", &database_events, schedule);
 	for (size_t i = 0; publish_channels[i]; i++)
@@ -222,6 +247,7 @@ void schedule_stop(struct schedule *schedule, loop_fn *stopped, void *arg)
 	schedule->stopped = stopped;
 	schedule->stopped_arg = arg;
 	timer_set(schedule->timer, 0);
+	timer_set(schedule->tell_timer, 0);
 	for (size_t at = 0; map_next(schedule->duties, &at, &forest, &duty);)
 		let_go(duty);
 	uv_async_send(schedule->told);
@@ -237,6 +263,8 @@ void schedule_free(struct schedule *schedule)
 	if (!schedule)
 		return;
 	pg_free(schedule->pg);
+	tell_free(schedule->tell);
+	timer_free(schedule->tell_timer);
 	timer_free(schedule->timer);
 	uv_close((uv_handle_t *)schedule->told, on_closed);
 	map_free(schedule->duties);

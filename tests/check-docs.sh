@@ -45,5 +45,6 @@ compare option docs/hedgerow-gateway.ini.5 Cm 'OPTION\(("[a-z]+", *)"([a-z_]+)"'
 compare option docs/hedgerow-directory.ini.5 Cm 'OPTION\(()"([a-z_]+)"' directory
 compare event docs/hedgerow-events.7 Sy '(log_[a-z_]*\([^;"]*|[a-z]", *)"([a-z]+\.[a-z_-]+)"' \
 	base schema federation directory gateway
-compare metric docs/hedgerow-events.7 Va '(\[[A-Z_]+\] *= *)\{ *"([a-z_]+)", *"[A-Z]' federation gateway
+compare metric docs/hedgerow-events.7 Va '(\[[A-Z_]+\] *= *)\{ *"([a-z_]+)", *"[A-Z]' \
+	federation directory gateway
 exit $bad

@@ -230,3 +230,27 @@ def test_a_lost_database_session_is_opened_again(forest):
                         " WHERE application_name LIKE 'hedgerow-directory%'")
     forest.slapd.replace("u13", "displayName", "After The Loss")
     wait_name(forest, "u13", "After The Loss")
+
+
+def test_operators_see_who_is_followed_and_who_is_lost(forest):
+    def context():
+        return forest.registry.sql("SELECT state, detail, node, method FROM hedgerow.sync_contexts")[0]
+
+    def metric(name):
+        return forest.registry.value("SELECT value FROM hedgerow.metric_status WHERE name = %s AND node = 'one/directory'",
+                                     f"directory_{name}")
+    followed = ("followed", f"syncrepl {forest.url()}", "one/directory", "syncrepl")
+    wait_until(lambda: context() == followed, "the context to be followed")
+    assert forest.registry.value("SELECT lag FROM hedgerow.sync_status").total_seconds() == 0
+    assert metric("contexts_followed") == 1 and metric("lag_seconds") == 0
+    forest.slapd.stop()
+    wait_until(lambda: context()[0] == "lost", "the context to be lost")
+    assert "Connection refused" in context()[1]
+    assert forest.registry.value("SELECT lag FROM hedgerow.sync_status").total_seconds() > 0
+    assert metric("contexts_followed") == 0 and metric("lost_connections_total") > 0
+    forest.slapd.start()
+    wait_until(lambda: context() == followed, "the context to be followed again")
+    before = metric("people_changed_total"), metric("changes_runs_total")
+    forest.slapd.replace("u14", "displayName", "Counted")
+    wait_until(lambda: (metric("people_changed_total"), metric("changes_runs_total")) == (before[0] + 1, before[1] + 1),
+               "the change to be counted")

@@ -37,15 +37,18 @@ CREATE VIEW sync_errors AS
 COMMENT ON VIEW sync_errors IS 'Why runs failed, each cause once; over: a run has been good since';
 
 CREATE VIEW sync_contexts AS
-	SELECT f.forest, c.base_dn, c.urls, k.method, k.server, k.incarnation, k.usn, octet_length(k.cookie) AS cookie_bytes,
-		k.entries, k.updated_at
+	SELECT f.forest, c.base_dn, c.urls, coalesce(t.state, 'no daemon') AS state, t.since, t.detail, t.node,
+		k.method, k.server, k.incarnation, k.usn, octet_length(k.cookie) AS cookie_bytes, k.entries, k.updated_at
 	FROM forest f
 	CROSS JOIN LATERAL (SELECT f.base_dn, f.urls
 		UNION ALL SELECT n.base_dn, n.urls FROM naming_context n WHERE n.site = f.site AND n.forest = f.forest) c
 	LEFT JOIN sync_cursor k ON k.site = f.site AND k.forest = f.forest AND k.base_dn = c.base_dn
+	-- of several daemons one has the lease; the others say standby of the whole forest
+	LEFT JOIN LATERAL (SELECT * FROM status u WHERE u.kind = 'forest' AND u.name = f.forest || '/' || c.base_dn
+		AND u.seen_at > now() - interval '30 seconds' ORDER BY u.seen_at DESC LIMIT 1) t ON true
 	WHERE f.site = (SELECT l.site FROM local_site l)
 	ORDER BY f.forest, c.base_dn <> f.base_dn, c.base_dn;
-COMMENT ON VIEW sync_contexts IS 'Each domain or suffix of this site''s forests, and how far its changes have been taken';
+COMMENT ON VIEW sync_contexts IS 'Each domain or suffix of this site''s forests: whether it is followed, and how far its changes have been taken';
 
 -- What the daemon says of itself in its application_name; see sync_tell.
 CREATE VIEW sync_progress AS
@@ -68,10 +71,9 @@ COMMENT ON VIEW sync_progress IS 'What a run under way is doing: read, compare o
 
 CREATE VIEW sync_status AS
 	SELECT f.forest, f.kind, last.state, last.started AS last_run, s.last_good,
-		CASE WHEN follows.is THEN interval '0' ELSE now() - s.last_good END AS lag, whole.finished AS last_full,
+		CASE WHEN c.followed THEN interval '0' ELSE now() - coalesce(c.lost, s.last_good) END AS lag, whole.finished AS last_full,
 		CASE WHEN last.state = 'running' THEN NULL ELSE coalesce(s.next_run, now()) END AS next_run,
-		(SELECT string_agg(DISTINCT c.method || coalesce(' ' || c.server, ''), ', ')
-			FROM sync_cursor c WHERE c.site = f.site AND c.forest = f.forest) AS changes_by,
+		c.changes_by,
 		s.held_run, s.failures, last.error,
 		(SELECT count(*) FROM person p WHERE p.site = f.site AND p.forest = f.forest AND p.state = 'active') AS people,
 		(SELECT count(*) FROM sync_refused x WHERE x.site = f.site AND x.forest = f.forest) AS refused,
@@ -81,8 +83,11 @@ CREATE VIEW sync_status AS
 	LEFT JOIN LATERAL (SELECT * FROM sync_run r WHERE r.site = f.site AND r.forest = f.forest
 		AND r.kind <> 'dry-run' ORDER BY r.id DESC LIMIT 1) last ON true
 	LEFT JOIN sync_run whole ON whole.id = s.last_full
-	CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = current_database()
-		AND a.application_name = 'hedgerow-directory follow ' || f.forest) AS is) follows
+	LEFT JOIN LATERAL (SELECT bool_and(x.state = 'followed') AS followed,
+			min(x.since) FILTER (WHERE x.state IN ('lost', 'refused')) AS lost,
+			string_agg(DISTINCT coalesce(x.method || ' ', '') || CASE WHEN x.state = 'followed' THEN x.server
+				ELSE x.state END, ', ') AS changes_by
+		FROM sync_contexts x WHERE x.forest = f.forest) c ON true
 	WHERE f.site = (SELECT l.site FROM local_site l)
 	ORDER BY 1;
 COMMENT ON VIEW sync_status IS 'Each forest of this site: its last run, its next, and what waits for a decision';

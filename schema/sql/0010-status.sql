@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What gateways report of themselves every few seconds. Unlogged: after a crash of PostgreSQL it
--- comes again with the next report.
+-- What the daemons report of themselves every few seconds. Unlogged: after a crash of PostgreSQL it
+-- comes again with the next report. A node is a gateway, or NODE/directory.
 
 CREATE UNLOGGED TABLE hedgerow.status (
 	node text,
@@ -47,9 +47,10 @@ BEGIN ATOMIC
 			help = excluded.help, seen_at = now();
 END;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.status, hedgerow.metric TO hedgerow_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.status, hedgerow.metric TO hedgerow_gateway, hedgerow_directory;
+GRANT SELECT (node), UPDATE (seen_at) ON hedgerow.node TO hedgerow_directory;
 REVOKE ALL ON FUNCTION hedgerow.status_report FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION hedgerow.status_report TO hedgerow_gateway;
+GRANT EXECUTE ON FUNCTION hedgerow.status_report TO hedgerow_gateway, hedgerow_directory;
 
-COMMENT ON TABLE hedgerow.status IS 'State of links and streams as each gateway reports it';
-COMMENT ON TABLE hedgerow.metric IS 'Counters and gauges as each gateway reports them';
+COMMENT ON TABLE hedgerow.status IS 'State of links, streams and forests as each daemon reports it';
+COMMENT ON TABLE hedgerow.metric IS 'Counters and gauges as each daemon reports them';
