@@ -60,13 +60,12 @@ void relay_works(struct relay *self)
 
 /* --- the end of a slot ---------------------------------------------------------------------- */
 
-void relay_defer(struct relay *self, struct slot *slot, usec not_before, const char *why)
+void relay_defer(struct slot *slot, usec not_before, const char *why)
 {
 	metric_add(&mail_metrics[MAIL_DEFERRED], 1);
 	log_info("mail.deferred", LOG_SLICE("from", slot_sender(slot)),
 		 LOG_SLICE("to", slot_recipient(slot)), LOG_STR("error", why),
 		 LOG_INT("seconds", (not_before - time_usec()) / 1000000));
-	held_put(self->held, slot_recipient(slot), not_before);
 	slot_defer(slot, not_before);
 }
 

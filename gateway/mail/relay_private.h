@@ -29,8 +29,8 @@ void relay_look(struct relay *relay);			/* at the queue, later in this turn */
 void relay_pause(struct relay *relay, const char *why); /* no mail can be sent now */
 void relay_works(struct relay *relay);			/* one could be */
 const struct config_mail *relay_settings(const struct relay *relay); /* NULL: not any more */
-/* The end of a slot; what is deferred holds what follows it for that recipient. */
-void relay_defer(struct relay *relay, struct slot *slot, usec not_before, const char *why);
+/* The end of a slot. */
+void relay_defer(struct slot *slot, usec not_before, const char *why);
 void relay_suppress(struct slot *slot, const char *why);
 /* Back to the sender; a copy for somebody who is away goes in silence. */
 void relay_bounce(struct slot *slot, enum bounce how, const char *why);

@@ -50,7 +50,8 @@ static void answered(void *arg, enum submit_result result, const char *text)
 		break;
 	case SUBMIT_DEFERRED:
 		relay_works(self);
-		relay_defer(self, slot, retry_at(self, slot), text);
+		relay_defer(slot, retry_at(self, slot), text);
+		held_put(self->held, slot_recipient(slot), slot->not_before);
 		break;
 	case SUBMIT_REFUSED:
 		relay_works(self);
@@ -155,7 +156,7 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		return;
 	}
 	if (known->recent >= mail->hourly) {
-		relay_defer(self, slot, time_usec() + INT64_C(1000) * CAPPED_MS,
+		relay_defer(slot, time_usec() + INT64_C(1000) * CAPPED_MS,
 			    "too many mails of this conversation in an hour");
 		return;
 	}
