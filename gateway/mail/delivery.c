@@ -269,6 +269,20 @@ static void ask_report(struct delivery *delivery)
 		  &asking, sizeof asking);
 }
 
+/* An answer from the chat is mailed by the carrier of the author's domain, and looks for it there.
+ */
+static struct slice conversation_domain(const struct delivery *delivery)
+{
+	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
+	struct slice domain = address_text_domain(slice_str(delivery->from));
+	const struct config_mail *mail =
+		config_find_mail(registry_config(dispatch->registry), dispatch->site, domain);
+
+	return mail && strcmp(mail->carrier, dispatch->site) == 0
+		       ? domain
+		       : slice_str(delivery->addressee.domain);
+}
+
 static void ask_conversation(struct delivery *delivery)
 {
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
@@ -277,7 +291,7 @@ static void ask_conversation(struct delivery *delivery)
 	delivery->state = ASKS;
 	mail_receive(dispatch->pg,
 		     &(struct mail_receive){
-			     .domain = slice_str(delivery->addressee.domain),
+			     .domain = conversation_domain(delivery),
 			     .person = slice_str(delivery->from),
 			     .peer = slice_str(delivery->addressee.peer),
 			     .message_id = slice_str(delivery->incoming->message_id),
