@@ -183,8 +183,12 @@ static void find_peer(struct visit *visit, uint64_t id, struct guest *guest)
 		refuse(visit, id, LMTP_DISABLED, "this person's account is disabled");
 	else if (!person->installation || !person->native)
 		refuse(visit, id, LMTP_NO_SUCH_PERSON, "this person has no chat");
-	else
+	else {
+		/* an alias leads to the same conversation */
+		free((char *)guest->addressee.peer);
+		guest->addressee.peer = str_dup(person->address);
 		lmtp_answer(visit->lmtp, id, LMTP_OK, NULL);
+	}
 }
 
 struct asking {
