@@ -307,6 +307,9 @@ static void answer_all(struct visit *visit, const struct lmtp_mail *mail, enum l
 	size_t count = mail->recipient_count; /* the last answer ends the mail */
 	uint64_t *ids = mem_array(uint64_t, count + 1);
 
+	metric_add(&mail_metrics[MAIL_RECEIVED_REFUSED], (int64_t)count);
+	log_info("mail.received_refused", LOG_STR("from", mail->sender),
+		 LOG_INT("recipients", count), LOG_STR("error", text));
 	for (size_t i = 0; i < count; i++)
 		ids[i] = mail->recipients[i].id;
 	for (size_t i = 0; i < count; i++)
