@@ -84,7 +84,7 @@ LANGUAGE sql STABLE AS $$
 		WHERE t.id = mail_find.thread
 $$;
 
--- A mail is about to become chat.
+-- A mail is about to become chat. The commit of the journal that follows makes this one durable as well.
 CREATE FUNCTION hedgerow.mail_receive(domain text, person text, peer text, message_id text, subject text)
 	RETURNS TABLE (id bigint, thread text, recent bigint)
 LANGUAGE plpgsql AS $$
@@ -92,6 +92,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	conversation hedgerow.mail_thread;
 BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
 	conversation := hedgerow.mail_thread_of(mail_receive.domain, mail_receive.person, mail_receive.peer, NULL, mail_receive.subject);
 	RETURN QUERY SELECT conversation.id, conversation.thread, hedgerow.mail_recent(conversation.id, true, mail_receive.message_id);
 	INSERT INTO hedgerow.mail_message (thread, message_id, incoming)
