@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from labkit import Lab  # noqa: E402
+from mailkit import wait_config  # noqa: E402
 from xmpp import Client  # noqa: E402
 
 
@@ -53,6 +54,26 @@ def login(lab):
     yield enter
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def mail_setting(lab):
+    """mail_setting("boston", "example.com", away="1s") for the time of a test."""
+    undone = []
+
+    def change(site, domain, **fields):
+        names = ", ".join(fields)
+        before = lab.sql(site, f"SELECT {names} FROM hedgerow.mail_domain WHERE site = %s AND domain = %s",
+                         site, domain)[0]
+        lab.hedgerow(site, "domain", "mail", "set", domain, *(f"{name}={value}" for name, value in fields.items()))
+        undone.append((site, domain, dict(zip(fields, before))))
+        wait_config(lab, site)
+
+    yield change
+    for site, domain, fields in reversed(undone):
+        lab.hedgerow(site, "domain", "mail", "set", domain,
+                     *(f"{name}={'' if value is None else value}" for name, value in fields.items()))
+        wait_config(lab, site)
 
 
 def pytest_configure(config):

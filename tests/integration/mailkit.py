@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mail as tests see it: the mailboxes of the lab's Postfix, its SMTP, the LMTP of the gateways, and a
 smarthost whose answers a test chooses."""
+import contextlib
 import email
 import email.policy
 import os
+import re
 import smtplib
 import socket
 import threading
 from email.message import EmailMessage
 
 from labkit import SLOW, unique, wait_until
+
+
+def wait_config(lab, site):
+    """The gateway follows the registry: it has loaded what was committed before."""
+    mark = lab.log_mark(f"gateway-{site}")
+    name = unique("probe")
+    lab.hedgerow(site, "rule", "add", name, "deny", "--from", "address:nobody@example.com", "--priority", "999999")
+    lab.wait_log(mark, "event=registry.config")
+    lab.hedgerow(site, "rule", "remove", name)
 
 
 class Mailbox:
@@ -32,13 +43,19 @@ class Mailbox:
     def new(self):
         """Those since the mailbox was opened."""
         return [mail for name, mail in sorted(self.look().items())
-                if name not in self.before and mail["Delivered-To"] == self.address]
+                if name not in self.before and delivered_to(mail) == self.address]
 
     def wait(self, predicate=lambda mail: True, what="a mail", seconds=30.0):
         return wait_until(lambda: next((mail for mail in self.new() if predicate(mail)), None), what, seconds)
 
     def wait_text(self, text, seconds=30.0):
         return self.wait(lambda mail: text in body(mail), f"a mail with {text!r}", seconds)
+
+
+def delivered_to(mail):
+    """Postfix writes addresses beyond ASCII as they are (RFC 6532)."""
+    raw = dict(mail.raw_items()).get("Delivered-To", "")
+    return raw.encode("ascii", "surrogateescape").decode().strip()
 
 
 def body(mail):
@@ -63,10 +80,42 @@ def reply(mail, sender, text, **fields):
                   In_Reply_To=mail["Message-ID"], **fields)
 
 
-def post(lab, mail, sender=None):
-    """Gives a mail to Postfix, as a client of it."""
-    with smtplib.SMTP("127.0.0.1", int(lab.env()["SMTP_PORT"]), timeout=60 * SLOW) as smtp:
-        smtp.send_message(mail, from_addr=sender)
+def post(lab, mail, sender=None, to=None, source="127.0.0.1"):
+    """Gives a mail to Postfix, as a client of it at the address of loopback `source`."""
+    with smtplib.SMTP("127.0.0.1", int(lab.env()["SMTP_PORT"]), timeout=60 * SLOW,
+                      source_address=(source, 0)) as smtp:
+        smtp.send_message(mail, from_addr=sender, to_addrs=to)
+
+
+class Mta:
+    """The lab's Postfix, as its administrator has it."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.tables = lab.directory / "postfix" / "etc"
+
+    def restart(self):
+        self.lab.stop("postfix")
+        self.lab.start("postfix")
+
+    @contextlib.contextmanager
+    def table(self, name, line):
+        """With a line on top of a table."""
+        before = (self.tables / name).read_text()
+        try:
+            (self.tables / name).write_text(line + "\n" + before)
+            self.restart()
+            yield
+        finally:
+            (self.tables / name).write_text(before)
+            self.restart()
+
+    def forwarding(self, address, to):
+        return self.table("forward", f"/^{re.escape(address)}$/ {to}")
+
+    def full(self, address):
+        """With a mailbox that is full: Postfix takes the mail and finds out later."""
+        return self.table("transport", f"/^{re.escape(address)}$/ error:5.2.2 mailbox full")
 
 
 class Lmtp(smtplib.LMTP):

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from labkit import unique, wait_until
-from mailkit import Lmtp, Mailbox, Smarthost, body, letter, post, reply, vouched
+from mailkit import Lmtp, Mailbox, Mta, Smarthost, body, letter, post, reply, vouched, wait_config
 from xmpp import CLIENT
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a Postfix")
@@ -18,35 +18,6 @@ NIELS = "niels.baker@example.com"  # forest beta, no chat
 ADA = "ada.adams@example.com"
 BOB = "bob.baker@example.com"
 RECEIPT = "{urn:xmpp:receipts}"
-
-
-@pytest.fixture
-def mail_setting(lab):
-    """mail_setting("boston", "example.com", away="1s") for the time of a test."""
-    undone = []
-
-    def change(site, domain, **fields):
-        names = ", ".join(fields)
-        before = lab.sql(site, f"SELECT {names} FROM hedgerow.mail_domain WHERE site = %s AND domain = %s",
-                         site, domain)[0]
-        lab.hedgerow(site, "domain", "mail", "set", domain, *(f"{name}={value}" for name, value in fields.items()))
-        undone.append((site, domain, dict(zip(fields, before))))
-        wait_config(lab, site)
-
-    yield change
-    for site, domain, fields in reversed(undone):
-        lab.hedgerow(site, "domain", "mail", "set", domain,
-                     *(f"{name}={'' if value is None else value}" for name, value in fields.items()))
-        wait_config(lab, site)
-
-
-def wait_config(lab, site):
-    """The gateway follows the registry: it has loaded what was committed before."""
-    mark = lab.log_mark(f"gateway-{site}")
-    name = unique("probe")
-    lab.hedgerow(site, "rule", "add", name, "deny", "--from", "address:nobody@example.com", "--priority", "999999")
-    lab.wait_log(mark, "event=registry.config")
-    lab.hedgerow(site, "rule", "remove", name)
 
 
 def test_a_conversation_by_mail(lab, login):
@@ -193,20 +164,10 @@ def test_people_choose_for_themselves(lab, login, mail_setting):
 def test_a_full_mailbox_becomes_an_error(lab, login):
     """Postfix takes the mail and finds out later: its report becomes the error of the message."""
     bob = login("bob")
-    with open(lab.directory / "postfix" / "etc" / "transport", "r+", encoding="utf-8") as table:
-        before = table.read()
-        table.seek(0)
-        table.write(f"/^{re.escape(MARIT)}$/ error:5.2.2 mailbox full\n" + before)
-    lab.run("stop", "postfix")
-    lab.run("start", "postfix")
-    try:
+    with Mta(lab).full(MARIT):
         stanza_id = bob.message(MARIT, unique("full"))
         condition, text, sender = bob.wait_error(stanza_id, seconds=40)
         assert condition == "recipient-unavailable" and "5.2.2" in text and sender.startswith(MARIT)
-    finally:
-        (lab.directory / "postfix" / "etc" / "transport").write_text(before)
-        lab.run("stop", "postfix")
-        lab.run("start", "postfix")
 
 
 @pytest.fixture
