@@ -193,15 +193,50 @@ class Registry:
             env={**os.environ, "top_srcdir": str(TOP)})
         self.conninfo = self.process.stdout.readline().strip()
         assert self.conninfo, "PostgreSQL did not start"
-        self.connection = psycopg2.connect(self.conninfo)
-        self.connection.autocommit = True
+        self.server = None  # once it was killed: the one that we have started again
+        self.connect()
         self.sql("CREATE ROLE directory LOGIN IN ROLE hedgerow_directory")
         self.sql("INSERT INTO hedgerow.site (site) VALUES ('here') ON CONFLICT DO NOTHING")
+
+    def connect(self):
+        self.connection = psycopg2.connect(self.conninfo)
+        self.connection.autocommit = True
+
+    def crash(self):
+        """kill -9 of the server and all of its processes, and a new start."""
+        data = pathlib.Path(dict(word.split("=") for word in self.conninfo.split())["host"]) / "data"
+        postmaster = int((data / "postmaster.pid").read_text().split()[0])
+        command = pathlib.Path(f"/proc/{postmaster}/cmdline").read_bytes().decode().split("\0")[:-1]
+        children = pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in [postmaster, *map(int, children)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has ended by itself
+        self.connection.close()
+        if self.server:
+            self.server.wait()
+        self.server = None
+        wait_until(lambda: self.starts(command, data.parent), "PostgreSQL")
+
+    def starts(self, command, directory):
+        if not self.server or self.server.poll() is not None:  # not while one of the dead is still dying
+            as_server = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+            with open(directory / "log", "ab") as log:
+                self.server = subprocess.Popen(as_server + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                               cwd=directory)
+        try:
+            self.connect()
+            return True
+        except psycopg2.OperationalError:
+            return False
 
     def close(self):
         self.connection.close()
         self.process.stdin.close()
         self.process.wait()
+        if self.server:
+            self.server.wait()
 
     def sql(self, query, *values):
         with self.connection.cursor() as cursor:
