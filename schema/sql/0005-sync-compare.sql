@@ -46,14 +46,27 @@ END $$;
 
 -- The guard ----------------------------------------------------------------------------------------
 
--- What passes the guard; NULL: nothing.
+-- What changes runs have done to people since the last decision, or within guard_window.
+CREATE FUNCTION sync_recent(f forest, OUT removed bigint, OUT disabled bigint, OUT readdressed bigint)
+LANGUAGE sql STABLE
+AS $$
+	SELECT coalesce(sum(r.removed), 0)::bigint, coalesce(sum(r.disabled), 0)::bigint, coalesce(sum(r.readdressed), 0)::bigint
+	FROM sync_run r WHERE r.site = f.site AND r.forest = f.forest AND r.kind = 'changes' AND r.state = 'applied'
+		AND r.finished > greatest((SELECT s.decided_at FROM sync_state s WHERE s.site = f.site AND s.forest = f.forest),
+			clock_timestamp() - (SELECT value::interval FROM setting WHERE name = 'guard_window'))
+$$;
+
+-- What passes the guard; NULL: nothing. One by one counts as at once.
 CREATE FUNCTION sync_excess(f forest, people bigint, removed bigint, disabled bigint, readdressed bigint) RETURNS text
-LANGUAGE sql IMMUTABLE
-RETURN (SELECT string_agg(format('would %s %s of %s people; the guard allows %s or %s %%', c.verb, c.n, people, c.most, c.percent), '; ')
-	FROM (VALUES ('remove', removed, (f).guard_delete_count, (f).guard_delete_percent),
-		('disable', disabled, (f).guard_disable_count, (f).guard_disable_percent),
-		('change the address of', readdressed, (f).guard_address_count, (f).guard_address_percent)) c (verb, n, most, percent)
-	WHERE c.n > c.most AND c.n * 100 > c.percent * people);
+LANGUAGE sql STABLE
+RETURN (SELECT string_agg(format('would %s %s of %s people%s; the guard allows %s or %s %%', c.verb, c.n, people,
+		CASE WHEN c.before > 0 THEN format(' after %s of late', c.before) END, c.most, c.percent), '; ')
+	FROM sync_recent(f) x CROSS JOIN LATERAL (VALUES
+		('remove', sync_excess.removed, x.removed, (f).guard_delete_count, (f).guard_delete_percent),
+		('disable', sync_excess.disabled, x.disabled, (f).guard_disable_count, (f).guard_disable_percent),
+		('change the address of', sync_excess.readdressed, x.readdressed, (f).guard_address_count, (f).guard_address_percent))
+		c (verb, n, before, most, percent)
+	WHERE c.n > 0 AND c.n + c.before > c.most AND (c.n + c.before) * 100 > c.percent * people);
 
 -- The removals, disablings and new addresses in sync_change, and whether each has been decided: the run
 -- last released or dropped would have done the same.
@@ -113,8 +126,21 @@ BEGIN
 		ELSE sync_excess(f, people, g.removed, g.disabled, g.readdressed) END;
 END $$;
 
--- The same for a changes run, which is never held: what may not be done is left to a full run. One by one
--- counts as at once, for the time of guard_window.
+-- Who has left one naming context may be in another by now, as changes alone do not tell.
+CREATE FUNCTION sync_leave_out_moved(f forest) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	n bigint := 0;
+BEGIN
+	IF EXISTS (SELECT FROM naming_context c WHERE c.site = f.site AND c.forest = f.forest) THEN
+		DELETE FROM sync_change c USING sync_target t WHERE c.removed AND t.anchor = c.anchor AND t.gone;
+		GET DIAGNOSTICS n = ROW_COUNT;
+	END IF;
+	RETURN n;
+END $$;
+
+-- The same for a changes run, which is never held: what may not be done is left to a full run.
 CREATE FUNCTION sync_guard_changes(f forest, OUT kept bigint, OUT wants_full boolean)
 LANGUAGE plpgsql
 AS $$
@@ -123,9 +149,9 @@ DECLARE
 	st record;
 	g record;
 BEGIN
-	kept := 0;
-	wants_full := false;
-	SELECT s.held_run, s.decided_at, r.state = 'dropped' AS dropped, r.state = 'released' AS released INTO st
+	kept := sync_leave_out_moved(f);
+	wants_full := kept > 0;
+	SELECT s.held_run, r.state = 'dropped' AS dropped, r.state = 'released' AS released INTO st
 	FROM sync_state s LEFT JOIN sync_run r ON r.id = s.decided_run WHERE s.site = f.site AND s.forest = f.forest;
 	SELECT count(*) AS grave, count(*) FILTER (WHERE NOT decided) AS open,
 		count(*) FILTER (WHERE x.removed AND NOT (decided AND st.released)) AS removed,
@@ -136,16 +162,11 @@ BEGIN
 		RETURN;
 	ELSIF st.held_run IS NULL AND st.dropped IS NOT TRUE THEN
 		SELECT count(*) INTO people FROM person p WHERE p.site = f.site AND p.forest = f.forest AND p.state = 'active';
-		SELECT g.grave AS grave, g.open AS open, g.removed + coalesce(sum(r.removed), 0)::bigint AS removed,
-			g.disabled + coalesce(sum(r.disabled), 0)::bigint AS disabled, g.readdressed + coalesce(sum(r.readdressed), 0)::bigint AS readdressed
-		INTO g FROM sync_run r WHERE r.site = f.site AND r.forest = f.forest AND r.kind = 'changes' AND r.state = 'applied'
-			AND r.finished > greatest(st.decided_at,
-				clock_timestamp() - (SELECT value::interval FROM setting WHERE name = 'guard_window'));
 		IF people > (SELECT count(*) FROM sync_change c WHERE c.removed) AND sync_excess(f, people, g.removed, g.disabled, g.readdressed) IS NULL THEN
 			RETURN;
 		END IF;
 	END IF;
 	PERFORM sync_leave_out();
-	kept := g.grave;
-	wants_full := g.open > 0 OR st.dropped IS NOT TRUE;
+	kept := kept + g.grave;
+	wants_full := wants_full OR g.open > 0 OR st.dropped IS NOT TRUE;
 END $$;

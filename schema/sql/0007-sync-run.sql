@@ -154,7 +154,8 @@ BEGIN
 	RETURN r;
 END $$;
 
--- An empty answer, of a whole forest or of one naming context, deletes nobody.
+-- An empty answer, of a whole forest or of one naming context, deletes nobody; whether the few of a small
+-- context may go the guard says.
 CREATE FUNCTION sync_emptiness(f forest, read bigint) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
@@ -166,7 +167,7 @@ BEGIN
 	END IF;
 	SELECT p.base_dn INTO base FROM sync_position p
 	JOIN sync_cursor c ON c.site = f.site AND c.forest = f.forest AND c.base_dn = p.base_dn
-	WHERE p.entries = 0 AND c.entries > 0 ORDER BY 1 LIMIT 1;
+	WHERE p.entries = 0 AND c.entries > f.guard_delete_count ORDER BY 1 LIMIT 1;
 	RETURN 'the directory answered with no entries in ' || base || ': everybody is kept';
 END $$;
 

@@ -85,7 +85,7 @@ SELECT is((SELECT string_agg(anchor || ' ' || state, ', ' ORDER BY anchor) FROM 
 	'gone and there again, there and then gone: the last counts');
 
 ---- Cursors
-CREATE FUNCTION pg_temp.move(kind text, cookie text, entries bigint DEFAULT 1) RETURNS hedgerow.sync_run LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.move(kind text, cookie text, entries bigint DEFAULT 21) RETURNS hedgerow.sync_run LANGUAGE plpgsql AS $$
 DECLARE
 	number bigint := pg_temp.begin('globex', kind);
 BEGIN
@@ -97,16 +97,18 @@ BEGIN
 END $$;
 SELECT is((pg_temp.move('full', 'c1')).state, 'applied', 'a full run with a cursor');
 SELECT is((SELECT convert_from(cookie, 'UTF8') || ' ' || method || ' ' || server || ' ' || incarnation || ' ' || usn || ' ' || entries FROM hedgerow.sync_cursor),
-	'c1 syncrepl ldap.globex.example i1 7 1', 'keeps it');
+	'c1 syncrepl ldap.globex.example i1 7 21', 'keeps it');
 SELECT is((SELECT convert_from(cookie, 'UTF8') || ' ' || method FROM hedgerow.sync_open('globex')), 'c1 syncrepl', 'and the daemon gets it back');
 SELECT is((pg_temp.move('changes', 'c2', 0)).state, 'unchanged', 'a changes run of nothing');
-SELECT is((SELECT convert_from(cookie, 'UTF8') || ' ' || entries FROM hedgerow.sync_cursor), 'c2 1', 'moves the cursor, and leaves the number of entries');
+SELECT is((SELECT convert_from(cookie, 'UTF8') || ' ' || entries FROM hedgerow.sync_cursor), 'c2 21', 'moves the cursor, and leaves the number of entries');
 SELECT is((SELECT max(id) FROM hedgerow.sync_run), (SELECT max(run) FROM hedgerow.sync_runs WHERE kind = 'full'), 'without a row of its own');
 SELECT is((pg_temp.move('dry-run', 'c3')).state, 'previewed', 'a dry run');
 SELECT is((SELECT convert_from(cookie, 'UTF8') FROM hedgerow.sync_cursor), 'c2', 'moves none');
 SELECT is((SELECT state || ': ' || error FROM pg_temp.move('full', 'c4', 0)),
 	'failed: the directory answered with no entries in dc=globex,dc=example: everybody is kept', 'a naming context that had entries and answers with none fails the run');
 SELECT is((SELECT convert_from(cookie, 'UTF8') FROM hedgerow.sync_cursor), 'c2', 'which moves none either');
+UPDATE hedgerow.sync_cursor SET entries = 20;
+SELECT is((pg_temp.move('full', 'c5', 0)).state, 'unchanged', 'unless they were no more than the guard lets go');
 SELECT is((hedgerow.sync_fail(pg_temp.begin('globex', 'changes'), 'gone away', false)).state, 'failed', 'a changes run fails');
 SELECT is((SELECT error FROM hedgerow.sync_runs LIMIT 1), 'gone away', 'and that is written down');
 
