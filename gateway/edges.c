@@ -54,11 +54,12 @@ void edges_stop(struct edges *edges, const char *name)
 		edge->ops->free(edge);
 }
 
-void edges_start_mail(struct edges *edges, const char *domain)
+void edges_start_mail(struct edges *edges, const struct config *config, const char *domain)
 {
 	scoped_str name = str_format("mail:%s", domain);
 
-	if (map_get(edges->dispatch->edges, slice_str(name)) || edges->is_draining)
+	if (!config_find_mail(config, config->local_site, slice_str(domain)) ||
+	    map_get(edges->dispatch->edges, slice_str(name)) || edges->is_draining)
 		return;
 	switchboard_serve(edges->switchboard, name,
 			  relay_new(edges->loop,

@@ -22,7 +22,7 @@ void edges_start(struct edges *edges, const struct config *config, const char *i
 void edges_stop(struct edges *edges, const char *installation);
 /* Listens for what comes from outside, where gateway.ini says so. HR_FAIL: it can't. */
 HR_MUST_USE enum hr_status edges_listen(struct edges *edges, struct hr_err *err);
-void edges_start_mail(struct edges *edges, const char *domain);
+void edges_start_mail(struct edges *edges, const struct config *config, const char *domain);
 void edges_stop_mail(struct edges *edges, const char *domain);
 
 void edges_configure(struct edges *edges, const struct config *config); /* a new snapshot */

@@ -77,7 +77,7 @@ static void duty_taken(void *ctx, enum duty_kind kind, const char *name)
 		edges_start(gateway->edges, registry_config(gateway->registry), name);
 		break;
 	case DUTY_MAIL:
-		edges_start_mail(gateway->edges, name);
+		edges_start_mail(gateway->edges, registry_config(gateway->registry), name);
 		break;
 	case DUTY_LINK:
 		update_links(gateway);

@@ -15,7 +15,8 @@ enum {
 struct leftover {
 	struct leftovers *leftovers;
 	char *queue, *name;	       /* owned; `name` is that of the duty */
-	const char *domain;	       /* of a stream, within `queue`; NULL: a link's queue */
+	const char *domain;	       /* of a stream, within `queue`; NULL: not a stream's queue */
+	bool is_mail;		       /* the mail of the e-mail domain `name` */
 	int64_t upto;		       /* what comes after is for a destination that is back */
 	struct journal_target *target; /* NULL: not consumed */
 	bool listed;		       /* by the look under way */
@@ -42,12 +43,12 @@ static struct leftover *next_leftover(const struct leftovers *leftovers, size_t 
 
 static enum duty_kind duty_of(const struct leftover *leftover)
 {
-	return leftover->domain ? DUTY_INSTALLATION : DUTY_LINK;
+	return leftover->is_mail ? DUTY_MAIL : leftover->domain ? DUTY_INSTALLATION : DUTY_LINK;
 }
 
 /* --- one of them --------------------------------------------------------------------------- */
 
-/* "xmpp:INSTALLATION:DOMAIN" or "link:SITE". */
+/* "xmpp:INSTALLATION:DOMAIN", "mail:DOMAIN" or "link:SITE". */
 static struct leftover *leftover_new(struct leftovers *leftovers, struct slice queue)
 {
 	struct leftover *leftover = mem_new(struct leftover);
@@ -57,6 +58,7 @@ static struct leftover *leftover_new(struct leftovers *leftovers, struct slice q
 	const char *name = strchr(leftover->queue, ':') + 1, *domain = strchr(name, ':');
 	leftover->name = domain ? mem_dup(name, (size_t)(domain - name)) : str_dup(name);
 	leftover->domain = domain ? domain + 1 : NULL;
+	leftover->is_mail = strncmp(leftover->queue, "mail:", strlen("mail:")) == 0;
 	return leftover;
 }
 
@@ -82,6 +84,8 @@ static void leftover_free(struct leftover *leftover)
 
 static bool is_back(const struct leftover *leftover, const struct config *config)
 {
+	if (leftover->is_mail)
+		return config_find_mail(config, config->local_site, slice_str(leftover->name));
 	if (leftover->domain && !config_find_installation(config, slice_str(leftover->name)))
 		return false;
 	for (size_t i = 0; leftover->domain && i < config->domain_count; i++)
@@ -95,6 +99,23 @@ static bool is_back(const struct leftover *leftover, const struct config *config
 }
 
 /* --- its envelopes leave ---------------------------------------------------------------------- */
+
+/* A mail that was a copy of what is in the chat of its recipient ends here. HR_NONE: it was none.
+ */
+static enum hr_status drop_copy(struct leftover *leftover, int64_t seq,
+				const struct envelope *envelope)
+{
+	const struct dispatch *dispatch = leftover->leftovers->dispatch;
+	const struct person *to;
+	enum hr_status known = registry_find(dispatch->registry, PEOPLE_ADDRESS,
+					     address_text_bare(envelope->f.to), &to);
+
+	if (known != HR_OK || !to->installation || !to->native)
+		return known == HR_RETRY ? HR_RETRY : HR_NONE;
+	journal_put(dispatch->journal,
+		    &(struct journal_entry){ .skip = leftover->target, .skip_seq = seq });
+	return HR_OK;
+}
 
 /* HR_OK: it has left the queue. HR_RETRY: people are being asked for. */
 static enum hr_status leave(struct leftover *leftover, int64_t seq, struct envelope *envelope)
@@ -112,7 +133,9 @@ static enum hr_status leave(struct leftover *leftover, int64_t seq, struct envel
 		return switchboard_bury(switchboard, target, seq, envelope,
 					"its destination was removed, and nobody has the address "
 					"of its sender any more");
-	if (!leftover->domain && seq <= queue_handed(journal_queue(target)))
+	if (leftover->is_mail && (known = drop_copy(leftover, seq, envelope)) != HR_NONE)
+		return known;
+	if (!leftover->domain && !leftover->is_mail && seq <= queue_handed(journal_queue(target)))
 		return dispatch_give_up(
 			dispatch, target, seq, envelope,
 			dispatch_bounce(BOUNCE_REMOTE_TIMEOUT,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What waits for a destination that operators have removed: an installation, an e-mail domain, a
- * link. It is routed anew, or goes back to its sender, or, when nobody knows the sender any more,
- * becomes a dead letter; each once. What may have arrived over a link goes no other way: it could
- * arrive twice. The gateway that does so holds the lease of the destination. */
+/* What waits for a destination that operators have removed: an installation, an e-mail domain, its
+ * mail, a link. It is routed anew, or goes back to its sender, or, when nobody knows the sender any
+ * more, becomes a dead letter; each once. What may have arrived over a link goes no other way: it
+ * could arrive twice. The gateway that does so holds the lease of the destination. */
 #pragma once
 
 #include "gateway/duty.h"

@@ -414,6 +414,42 @@ void journal_leftovers(struct pg *pg, journal_leftovers_fn *fn, void *arg)
 	pg_send_owned(pg, &leftovers_statement, NULL, have_leftovers, request);
 }
 
+/* ---- to whom something is deferred */
+
+static const struct pg_statement held_statement = {
+	"journal_held", "SELECT recipient, until FROM hedgerow.journal_held($1::bigint)"
+};
+enum { HELD_RECIPIENT, HELD_UNTIL };
+
+struct held_request {
+	journal_held_fn *fn;
+	max_align_t arg[]; /* the caller's copy */
+};
+
+static void have_held(void *arg, enum hr_status status, const PGresult *result,
+		      const struct hr_err *err)
+{
+	struct held_request *request = arg;
+	int rows = status == HR_OK ? PQntuples(result) : 0;
+
+	for (int row = 0; row < rows; row++)
+		request->fn(request->arg, HR_OK, pg_text(result, row, HELD_RECIPIENT),
+			    pg_time(result, row, HELD_UNTIL), err);
+	request->fn(request->arg, status, (struct slice){ 0 }, 0, err);
+	free(request);
+}
+
+void journal_held(struct pg *pg, int64_t queue, journal_held_fn *fn, const void *arg, size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct held_request *request = mem_alloc(sizeof *request + size);
+
+	request->fn = fn;
+	memcpy(request->arg, arg, size);
+	pg_add_bigint(params, queue);
+	pg_send_owned(pg, &held_statement, params, have_held, request);
+}
+
 /* ---- receipts that are waited for */
 
 static const struct pg_statement asked_statement = {

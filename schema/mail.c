@@ -25,10 +25,11 @@ static struct request *request_new(const void *arg, size_t size)
 /* ---- send */
 
 static const struct pg_statement send_statement = {
-	"mail_send", "SELECT id, topic, earlier, recent, choice FROM hedgerow.mail_send($1::text,"
-		     " $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)"
+	"mail_send",
+	"SELECT id, topic, earlier, recent, choice, taken FROM hedgerow.mail_send($1::text,"
+	" $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)"
 };
-enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE };
+enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE, SEND_TAKEN };
 
 static void sent(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
 {
@@ -42,6 +43,7 @@ static void sent(void *arg, enum hr_status status, const PGresult *result, const
 			pg_texts(result, 0, SEND_EARLIER, answer.earlier, MAIL_EARLIER_MAX);
 		answer.recent = pg_bigint(result, 0, SEND_RECENT);
 		answer.choice = pg_text(result, 0, SEND_CHOICE);
+		answer.taken = pg_int(result, 0, SEND_TAKEN);
 	}
 	request->fn.send(request->arg, status, status == HR_OK ? &answer : NULL, err);
 	free(request);
@@ -187,20 +189,32 @@ void mail_chosen(struct pg *pg, struct slice address, mail_choice_fn *fn, const 
 	pg_send_owned(pg, &chosen_statement, params, have_choice, request);
 }
 
-/* ---- the old */
+/* ---- what went, and the old: nothing comes back */
 
+static const struct pg_statement taken_statement = {
+	"mail_taken", "SELECT FROM hedgerow.mail_taken($1::bigint, $2::text, $3::int)"
+};
 static const struct pg_statement forget_statement = { "mail_forget",
 						      "SELECT hedgerow.mail_forget()" };
 
-static void forgot(void *arg, enum hr_status status, const PGresult *result,
-		   const struct hr_err *err)
+static void done(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
 {
 	(void)arg, (void)result;
 	if (status == HR_FAIL)
 		log_error("mail.maintenance_failed", LOG_ERR(err));
 }
 
+void mail_taken(struct pg *pg, int64_t thread, struct slice message_id, int32_t messages)
+{
+	scoped(pg_params) params = pg_params_new();
+
+	pg_add_bigint(params, thread);
+	pg_add_text(params, message_id);
+	pg_add_int(params, messages);
+	pg_send(pg, &taken_statement, params, done, NULL);
+}
+
 void mail_forget(struct pg *pg)
 {
-	pg_send(pg, &forget_statement, NULL, forgot, NULL);
+	pg_send(pg, &forget_statement, NULL, done, NULL);
 }

@@ -23,11 +23,16 @@ struct mail_send_answer {
 	size_t earlier_count;
 	int64_t recent;	     /* mails this way in the last hour, without this one */
 	struct slice choice; /* the person's own: off, notice, full; NULL: none */
+	int32_t taken;	     /* > 0: it went already, with so many messages */
 };
 typedef void mail_send_fn(void *arg, enum hr_status status, const struct mail_send_answer *answer,
 			  const struct hr_err *err);
 void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, const void *arg,
 	       size_t size);
+
+/* A smarthost took it, with so many messages. Nothing comes back: where this is lost, the mail goes
+ * again. */
+void mail_taken(struct pg *pg, int64_t thread, struct slice message_id, int32_t messages);
 
 /* Whose conversation it is; HR_NONE: there is none. When `message_id` (may be NULL) is a mail of
  * it, also which stanza of whom that was. */

@@ -24,9 +24,8 @@ enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site, stru
 	scoped(incoming) made = mem_new(struct incoming);
 
 	made->refs = 1;
-	made->bytes = mem_dup(mail->bytes.data, mail->bytes.len);
 	made->client = mem_dup(mail->client.data, mail->client.len);
-	if (mime_parse((struct slice){ made->bytes, mail->bytes.len }, &made->mime, err) != HR_OK)
+	if (mime_parse(mail->bytes, &made->mime, err) != HR_OK)
 		return err->status;
 	made->kind = kind_of(made->mime, slice_str(mail->sender), site, why);
 	made->message_id = message_id_of(made->mime);
@@ -36,6 +35,11 @@ enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site, stru
 		read_mail(made->mime, &made->said);
 	*out = give(made);
 	return HR_OK;
+}
+
+void incoming_shed(struct incoming *incoming)
+{
+	mime_free(give(incoming->mime));
 }
 
 struct incoming *incoming_ref(struct incoming *incoming)
@@ -52,7 +56,6 @@ void incoming_free(struct incoming *incoming)
 	dsn_free(incoming->report);
 	mime_free(incoming->mime);
 	free(incoming->message_id);
-	free(incoming->bytes);
 	free(incoming->client);
 	free(incoming);
 }

@@ -16,8 +16,8 @@ struct incoming {
 	char *message_id; /* without <>; made up when the mail has none */
 	struct read_mail said;
 	struct dsn *report; /* KIND_REPORT that could be read; else NULL */
-	struct mime *mime;  /* of `bytes` */
-	char *bytes, *client;
+	struct mime *mime;  /* of the bytes of the mail; NULL: they are gone */
+	char *client;
 	unsigned refs;
 };
 
@@ -25,6 +25,8 @@ struct incoming {
 HR_MUST_USE enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site,
 					struct incoming **out, const char **why,
 					struct hr_err *err);
+/* The bytes of the mail, which `incoming` has borrowed, go: nobody is vouched for any more. */
+void incoming_shed(struct incoming *incoming);
 struct incoming *incoming_ref(struct incoming *incoming);
 void incoming_free(struct incoming *incoming); /* drops one reference; NULL is fine */
 DEFINE_SCOPED(incoming)

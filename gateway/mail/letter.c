@@ -119,7 +119,8 @@ static void copy_all(const struct letter *letter, struct copies *copies)
 							  words->texts[i].sent };
 }
 
-enum hr_status letter_write(const struct letter *letter, struct buf *out, struct hr_err *err)
+enum hr_status letter_write(const struct letter *letter, struct buf *out, bool *needs_utf8,
+			    struct hr_err *err)
 {
 	__attribute__((cleanup(copies_clear))) struct copies copies = { 0 };
 	const struct config_mail *mail = letter->mail;
@@ -130,7 +131,6 @@ enum hr_status letter_write(const struct letter *letter, struct buf *out, struct
 	size_t most = letter->mode == MAIL_NOTICE ? 0 : (size_t)mail->digest;
 	size_t shown = words->count < most ? words->count : most;
 	size_t earlier = letter->known->earlier_count;
-	bool needs_utf8;
 
 	if (letter_reply_to(letter, &reply_to, err) != HR_OK)
 		return err_add(err, "the reply address");
@@ -166,5 +166,5 @@ enum hr_status letter_write(const struct letter *letter, struct buf *out, struct
 			.text_count = shown,
 			.more = words->count - shown,
 		},
-		out, &needs_utf8, err);
+		out, needs_utf8, err);
 }

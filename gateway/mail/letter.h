@@ -39,6 +39,6 @@ char *letter_message_id(const struct slot *slot, const char *chat_domain);
 /* The address that a bounce goes to, and a reply, appended. */
 HR_MUST_USE enum hr_status letter_reply_to(const struct letter *letter, struct buf *out,
 					   struct hr_err *err);
-/* HR_FAIL: it can't be said in a mail; err says why. */
+/* *needs_utf8: an address is not ASCII. HR_FAIL: it can't be said in a mail; err says why. */
 HR_MUST_USE enum hr_status letter_write(const struct letter *letter, struct buf *out,
-					struct hr_err *err);
+					bool *needs_utf8, struct hr_err *err);

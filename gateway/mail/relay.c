@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "gateway/mail/metric.h"
 #include "gateway/mail/relay_private.h"
+#include "schema/journal.h"
 
 enum {
 	PAUSE_MIN_MS = 1000,
@@ -128,6 +129,46 @@ static void settle(struct relay *self)
 /* --- the queue ---------------------------------------------------------------------------------
  */
 
+/* To whom something was deferred before this gateway had the queue. */
+struct asking {
+	const struct dispatch *dispatch;
+	uint64_t serial;
+};
+
+static struct relay *find(const struct dispatch *dispatch, uint64_t serial);
+
+static void have_held(void *arg, enum hr_status status, struct slice recipient, usec until,
+		      const struct hr_err *err)
+{
+	const struct asking *asking = arg;
+	struct relay *self = find(asking->dispatch, asking->serial);
+
+	if (!self)
+		return;
+	if (recipient.data) {
+		held_put(self->held, recipient, until);
+		return;
+	}
+	self->held_state = status == HR_OK ? HELD_KNOWN : HELD_UNKNOWN;
+	if (status == HR_OK)
+		relay_look(self);
+	else
+		relay_pause(self, err->text);
+}
+
+static bool knows_held(struct relay *self)
+{
+	const struct dispatch *dispatch = self->options.dispatch;
+	struct asking asking = { dispatch, self->serial };
+
+	if (self->held_state == HELD_UNKNOWN && loop_now(self->loop) >= self->pause_until) {
+		self->held_state = HELD_ASKED;
+		journal_held(dispatch->pg, journal_target_id(self->target), have_held, &asking,
+			     sizeof asking);
+	}
+	return self->held_state == HELD_KNOWN;
+}
+
 static void fetch(struct relay *self, struct queue *queue)
 {
 	struct envelope *envelope;
@@ -143,7 +184,7 @@ static void pump(void *arg)
 	struct queue *queue = journal_queue(self->target);
 	const struct config_mail *mail = relay_settings(self);
 
-	if (!queue || !mail)
+	if (!queue || !mail || !knows_held(self))
 		return;
 	settle(self);
 	if (!self->is_draining)
@@ -246,7 +287,7 @@ static const struct edge_ops ops = {
 	.free = relay_free,
 };
 
-struct slot *relay_find(const struct dispatch *dispatch, uint64_t serial, int64_t first)
+static struct relay *find(const struct dispatch *dispatch, uint64_t serial)
 {
 	struct slice name;
 	void *value;
@@ -254,12 +295,19 @@ struct slot *relay_find(const struct dispatch *dispatch, uint64_t serial, int64_
 	for (size_t at = 0; map_next(dispatch->edges, &at, &name, &value);) {
 		struct relay *self = value;
 
-		if (self->edge.ops != &ops || self->serial != serial)
-			continue;
-		for (struct slot *slot = self->slots.first; slot; slot = slot->next)
-			if (slot->first == first && slot->state == SLOT_ASKS)
-				return slot;
+		if (self->edge.ops == &ops && self->serial == serial)
+			return self;
 	}
+	return NULL;
+}
+
+struct slot *relay_find(const struct dispatch *dispatch, uint64_t serial, int64_t first)
+{
+	const struct relay *self = find(dispatch, serial);
+
+	for (struct slot *slot = self ? self->slots.first : NULL; slot; slot = slot->next)
+		if (slot->first == first && slot->state == SLOT_ASKS)
+			return slot;
 	return NULL;
 }
 

@@ -21,6 +21,7 @@ struct relay {
 	msec pause_until;
 	char *trouble; /* owned: why it pauses; NULL: it doesn't */
 	struct held *held;
+	enum { HELD_UNKNOWN, HELD_ASKED, HELD_KNOWN } held_state;
 	bool is_draining;
 };
 

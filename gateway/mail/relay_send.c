@@ -35,7 +35,21 @@ static void log_sent(const struct slot *slot, const char *text)
 		 LOG_STR("answer", text));
 }
 
-static void answered(void *arg, enum submit_result result, const char *text)
+/* Those before it may be under way for long, and the queue moves in order: a crash until then must
+ * not send it again. */
+static void note_taken(const struct relay *self, const struct slot *slot)
+{
+	const struct config_mail *mail = relay_settings(self);
+
+	if (!mail)
+		return;
+	scoped_str message_id = letter_message_id(slot, mail->chat_domain);
+
+	mail_taken(self->options.dispatch->pg, slot->thread, slice_str(message_id),
+		   (int32_t)slot->count);
+}
+
+static void answered(void *arg, enum smtp_result result, const char *text)
 {
 	struct slot *slot = arg;
 	struct relay *self = slot->owner;
@@ -43,25 +57,26 @@ static void answered(void *arg, enum submit_result result, const char *text)
 	self->flying--;
 	slot->submission = NULL;
 	switch (result) {
-	case SUBMIT_TAKEN:
+	case SMTP_TAKEN:
 		relay_works(self);
 		log_sent(slot, text);
+		note_taken(self, slot);
 		slot_taken(slot);
 		break;
-	case SUBMIT_DEFERRED:
+	case SMTP_DEFERRED:
 		relay_works(self);
 		relay_defer(slot, retry_at(self, slot), text);
 		held_put(self->held, slot_recipient(slot), slot->not_before);
 		break;
-	case SUBMIT_REFUSED:
+	case SMTP_REFUSED:
 		relay_works(self);
 		metric_add(&mail_metrics[MAIL_REFUSED], 1);
 		log_info("mail.refused", LOG_SLICE("from", slot_sender(slot)),
 			 LOG_SLICE("to", slot_recipient(slot)), LOG_STR("error", text));
 		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, text);
 		break;
-	case SUBMIT_AWAY:
-	case SUBMIT_UNSURE: /* it goes again: SMTP knows no other way */
+	case SMTP_AWAY:
+	case SMTP_UNSURE: /* it goes again: SMTP knows no other way */
 		slot->state = SLOT_WAITS;
 		slot->is_digest_closed = true; /* the same mail under the same Message-ID */
 		relay_pause(self, text);
@@ -92,6 +107,7 @@ static void fly(struct relay *self, struct slot *slot, const struct submit_job *
 static enum hr_status send_letter(struct relay *self, struct slot *slot, struct letter *letter,
 				  struct hr_err *err)
 {
+	bool needs_utf8;
 	scoped_secret key = NULL;
 	scoped_secret password = NULL;
 	const struct config_mail *mail = letter->mail;
@@ -110,24 +126,25 @@ static enum hr_status send_letter(struct relay *self, struct slot *slot, struct 
 		err->status = HR_RETRY; /* the key is too short */
 		return err_add(err, "secret %s", mail->reply_key);
 	}
-	if (letter_write(letter, &bytes, err) != HR_OK)
+	if (letter_write(letter, &bytes, &needs_utf8, err) != HR_OK)
 		return err->status;
 	email_of_address(slice_str(letter->to->address), &to);
-	static const int tls[] = { [CONFIG_TLS_NONE] = SUBMIT_PLAIN,
-				   [CONFIG_TLS_STARTTLS] = SUBMIT_STARTTLS,
-				   [CONFIG_TLS_ALWAYS] = SUBMIT_TLS };
+	static const enum submit_tls tls[] = { [CONFIG_TLS_NONE] = SUBMIT_PLAIN,
+					       [CONFIG_TLS_STARTTLS] = SUBMIT_STARTTLS,
+					       [CONFIG_TLS_ALWAYS] = SUBMIT_TLS };
 	fly(self, slot,
 	    &(struct submit_job){
 		    .host = mail->host,
 		    .port = (uint16_t)mail->port,
-		    .tls = (__typeof__(((struct submit_job *)0)->tls))tls[mail->tls],
+		    .tls = tls[mail->tls],
 		    .ca_file = ca,
 		    .username = mail->username,
 		    .password = password,
 		    .helo = mail->chat_domain,
-		    .from = buf_text(&from),
-		    .to = buf_text(&to),
-		    .mail = buf_slice(&bytes),
+		    .mail = { .from = buf_text(&from),
+			      .to = buf_text(&to),
+			      .bytes = buf_slice(&bytes),
+			      .is_utf8 = needs_utf8 },
 	    });
 	return HR_OK;
 }
@@ -153,6 +170,13 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 	enum config_mail_mode mode = chosen_mode(mail, known->choice);
 	if (mode == MAIL_OFF) {
 		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, "this person does not want mail");
+		return;
+	}
+	slot->thread = known->thread;
+	if (known->taken > 0) { /* before a crash; the queue did not know yet */
+		if ((size_t)known->taken < slot->count)
+			slots_split(&self->slots, slot, (size_t)known->taken);
+		relay_suppress(slot, "it was sent before");
 		return;
 	}
 	if (known->recent >= mail->hourly) {

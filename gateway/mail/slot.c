@@ -62,6 +62,24 @@ bool slots_is_blocked(const struct slots *slots, const struct slot *slot)
 	return false;
 }
 
+void slots_split(struct slots *slots, struct slot *slot, size_t count)
+{
+	struct slot *rest = mem_new(struct slot);
+
+	rest->owner = slot->owner;
+	rest->first = slot->first + (int64_t)count;
+	rest->last = slot->last;
+	rest->count = slot->count - count;
+	memcpy(rest->messages, slot->messages + count, rest->count * sizeof(struct envelope *));
+	rest->next = slot->next;
+	slot->next = rest;
+	slot->last = rest->first - 1;
+	slot->count = count;
+	if (slots->last == &slot->next)
+		slots->last = &rest->next;
+	slots->count++;
+}
+
 void slots_drop_first(struct slots *slots)
 {
 	struct slot *slot = slots->first;

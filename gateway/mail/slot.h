@@ -29,7 +29,8 @@ struct slot {
 	enum slot_state state;
 	enum slot_end end;
 	enum bounce bounce;
-	char *reason; /* owned: of a bounce */
+	char *reason;	/* owned: of a bounce */
+	int64_t thread; /* the conversation, once known */
 	usec not_before;
 	bool is_away; /* a copy for somebody who has chat: nobody is told what becomes of it */
 	bool is_digest_closed; /* takes no more messages */
@@ -46,6 +47,8 @@ struct slots {
 bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void *owner);
 /* Whether a slot before it is for the same recipient and not done. */
 bool slots_is_blocked(const struct slots *slots, const struct slot *slot);
+/* The messages from the `count`th on become a slot of their own, right after it. */
+void slots_split(struct slots *slots, struct slot *slot, size_t count);
 void slots_drop_first(struct slots *slots); /* freed */
 void slots_clear(struct slots *slots);
 

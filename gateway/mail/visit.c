@@ -348,6 +348,8 @@ static void on_message(void *ctx, const struct lmtp_mail *mail)
 		answer_all(visit, mail, LMTP_LOOP, why);
 	else
 		deliver(visit, mail, incoming);
+	if (incoming)
+		incoming_shed(incoming);
 }
 
 static void on_reset(void *ctx)

@@ -258,6 +258,13 @@ BEGIN
 	RETURN total;
 END $$;
 
+-- To whom something of a queue is deferred, and until when.
+CREATE FUNCTION hedgerow.journal_held(queue bigint) RETURNS TABLE (recipient text, until timestamptz)
+LANGUAGE sql STABLE AS $$
+	SELECT d.recipient, max(d.not_before) FROM hedgerow.deferred d
+		WHERE d.queue = journal_held.queue AND d.awaits IS NULL GROUP BY d.recipient LIMIT 10000
+$$;
+
 -- Receipts that the gateway itself asked for and that have not come.
 CREATE FUNCTION hedgerow.journal_asked() RETURNS TABLE (recipient text, sender text, awaits text)
 LANGUAGE sql STABLE AS $$
@@ -339,6 +346,8 @@ BEGIN ATOMIC
 		WHEN 'xmpp' THEN NOT EXISTS (SELECT FROM hedgerow.installation i
 				WHERE i.site = hedgerow.local_site() AND i.installation = split_part(q.name, ':', 2))
 			OR NOT EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.domain = split_part(q.name, ':', 3))
+		WHEN 'mail' THEN NOT EXISTS (SELECT FROM hedgerow.mail_domain m
+			WHERE m.site = hedgerow.local_site() AND m.carrier = m.site AND m.domain = split_part(q.name, ':', 2))
 		ELSE false END
 	ORDER BY q.id;
 END;
@@ -438,12 +447,12 @@ GRANT SELECT, INSERT ON hedgerow.journal, hedgerow.dead_letter TO hedgerow_gatew
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.deferred TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.journal_part TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
-	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,
+	hedgerow.journal_due, hedgerow.journal_held, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,
 	hedgerow.journal_leftovers, hedgerow.journal_dead_letter, hedgerow.journal_maintain,
 	hedgerow.journal_add_part, hedgerow.journal_part_in_use, hedgerow.journal_lock_key, hedgerow.setting_value,
 	hedgerow.check_keys FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.journal_open, hedgerow.journal_read, hedgerow.journal_position,
-	hedgerow.journal_due, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,
+	hedgerow.journal_due, hedgerow.journal_held, hedgerow.journal_asked, hedgerow.journal_node, hedgerow.journal_lease, hedgerow.journal_end_lease,
 	hedgerow.journal_leftovers, hedgerow.journal_dead_letter, hedgerow.journal_maintain
 	TO hedgerow_gateway;
 

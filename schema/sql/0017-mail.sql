@@ -27,6 +27,7 @@ CREATE TABLE hedgerow.mail_message (
 	incoming boolean NOT NULL,
 	stanza_id text,
 	sender text,
+	taken int NOT NULL DEFAULT 0, -- how many messages were in it when the smarthost took it; 0: it did not yet
 	at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	PRIMARY KEY (thread, message_id)
 );
@@ -57,9 +58,10 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- A mail is about to be sent: remembered before it goes, so that whatever comes back finds it.
--- earlier: Message-IDs of the conversation, the oldest first.
+-- earlier: Message-IDs of the conversation, the oldest first. taken: it went before, with so many messages,
+-- which is not known to the queue yet.
 CREATE FUNCTION hedgerow.mail_send(domain text, person text, peer text, message_id text, stanza_id text, sender text, thread text,
-	subject text) RETURNS TABLE (id bigint, topic text, earlier text[], recent bigint, choice text)
+	subject text) RETURNS TABLE (id bigint, topic text, earlier text[], recent bigint, choice text, taken int)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -70,10 +72,18 @@ BEGIN
 		ARRAY(SELECT e.message_id FROM (SELECT m.message_id, m.at FROM hedgerow.mail_message m
 				WHERE m.thread = conversation.id AND m.message_id <> mail_send.message_id ORDER BY m.at DESC LIMIT 20) e ORDER BY e.at),
 		hedgerow.mail_recent(conversation.id, false, mail_send.message_id),
-		(SELECT c.mode FROM hedgerow.mail_choice c WHERE c.address = mail_send.person);
+		(SELECT c.mode FROM hedgerow.mail_choice c WHERE c.address = mail_send.person),
+		coalesce((SELECT m.taken FROM hedgerow.mail_message m WHERE m.thread = conversation.id AND m.message_id = mail_send.message_id), 0);
 	INSERT INTO hedgerow.mail_message (thread, message_id, incoming, stanza_id, sender)
 		VALUES (conversation.id, mail_send.message_id, false, mail_send.stanza_id, mail_send.sender) ON CONFLICT DO NOTHING;
 END $$;
+
+CREATE FUNCTION hedgerow.mail_taken(thread bigint, message_id text, messages int) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	UPDATE hedgerow.mail_message AS m SET taken = messages
+		WHERE m.thread = mail_taken.thread AND m.message_id = mail_taken.message_id;
+END;
 
 -- Whose conversation a reply address names, and, when `message_id` is one of its mails, what that said.
 CREATE FUNCTION hedgerow.mail_find(thread bigint, message_id text DEFAULT NULL)
@@ -269,10 +279,10 @@ CREATE VIEW hedgerow.mail_threads AS
 
 GRANT SELECT ON hedgerow.mail_domains, hedgerow.mail_status, hedgerow.mail_threads TO hedgerow_reader, hedgerow_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.mail_thread, hedgerow.mail_message, hedgerow.mail_choice TO hedgerow_gateway;
-REVOKE ALL ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_find, hedgerow.mail_receive,
+REVOKE ALL ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_taken, hedgerow.mail_find, hedgerow.mail_receive,
 	hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.add_mail_domain, hedgerow.remove_mail_domain,
 	hedgerow.mail_test, hedgerow.mail_config FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_find, hedgerow.mail_receive,
+GRANT EXECUTE ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_taken, hedgerow.mail_find, hedgerow.mail_receive,
 	hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.setting_value TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.setting TO hedgerow_gateway;
 GRANT EXECUTE ON FUNCTION hedgerow.add_mail_domain, hedgerow.remove_mail_domain, hedgerow.mail_config TO hedgerow_operator;

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """People without chat, people away, and replies that come back, with a real Postfix."""
+import json
 import os
 import re
 import smtplib
+import threading
 import uuid
 
 import pytest
@@ -209,6 +211,62 @@ def test_a_smarthost_that_is_away(lab, login, smarthost):
     for word in words:
         again.wait_taken(lambda _, mail, word=word: word in body(mail), word)
     again.close()
+
+
+def test_mail_that_is_no_longer_carried(lab, login, smarthost):
+    """What waits goes back to its sender, once."""
+    bob = login("bob")
+    smarthost.close()
+    stanza_id = bob.message(MARIT, unique("stranded"))
+    row = lab.sql("amsterdam", "SELECT to_jsonb(m) FROM hedgerow.mail_domain m WHERE site = 'amsterdam'"
+                               " AND domain = 'example.com'")[0][0]
+    wait_until(lambda: lab.value("amsterdam", "SELECT depth FROM hedgerow.queues WHERE queue = 'mail:example.com'"),
+               "the queue")
+    lab.hedgerow("amsterdam", "domain", "mail", "remove", "example.com")
+    try:
+        condition, text, _ = bob.wait_error(stanza_id)
+        assert condition == "recipient-unavailable" and "no mail is set up" in text
+    finally:
+        lab.sql("amsterdam", "INSERT INTO hedgerow.mail_domain SELECT * FROM"
+                             " jsonb_populate_record(NULL::hedgerow.mail_domain, %s::jsonb)", json.dumps(row))
+        wait_config(lab, "amsterdam")
+    assert len(bob.errors(stanza_id)) == 1
+
+
+def test_a_slow_mail_does_not_make_others_go_twice(lab, login, smarthost):
+    """Killed while a first mail is under way and a second was taken: the second is not sent again."""
+    bob = login("bob")
+    slow, quick = unique("slow"), unique("quick")
+    held = threading.Event()
+    seen = []
+
+    def hold(mail):
+        seen.append(body(mail))
+        if slow in body(mail) and len([one for one in seen if slow in one]) == 1:
+            held.wait(60)
+
+    smarthost.on_data = hold
+    bob.message(MARIT, slow)
+    wait_until(lambda: any(slow in one for one in seen), "the slow mail")
+    try:
+        lab.set_entry("alpha", "kate", "imInstallation", "none")
+        lab.synced("amsterdam", "alpha")
+        bob.message("kate.adams@example.com", quick)
+        smarthost.wait_taken(lambda recipient, mail: recipient == "kate.adams@example.com", "the quick mail")
+        wait_until(lambda: lab.value("amsterdam", "SELECT count(*) FROM hedgerow.mail_message WHERE taken > 0"
+                                                  " AND thread IN (SELECT id FROM hedgerow.mail_thread"
+                                                  " WHERE person = 'kate.adams@example.com')"), "the note of it")
+        lab.kill("gateway-amsterdam")
+        lab.start("gateway-amsterdam")
+        held.set()
+        smarthost.wait_taken(lambda _, mail: slow in body(mail), "the slow mail, again", 60)
+        wait_until(lambda: lab.value("amsterdam", "SELECT depth FROM hedgerow.queues"
+                                                  " WHERE queue = 'mail:example.com'") == 0, "the queue")
+        assert len([one for one in seen if quick in one]) == 1
+    finally:
+        held.set()
+        lab.set_entry("alpha", "kate", "imInstallation", "prosody-alpha")
+        lab.synced("amsterdam", "alpha")
 
 
 def test_killed_while_sending(lab, login, smarthost):

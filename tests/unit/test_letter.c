@@ -74,9 +74,10 @@ static void scene_close(struct scene *scene)
 
 static void expect(struct scene *scene, const char *const *there, const char *const *absent)
 {
+	bool needs_utf8;
 	struct hr_err err;
 
-	if (letter_write(&scene->letter, &scene->out, &err) != HR_OK)
+	if (letter_write(&scene->letter, &scene->out, &needs_utf8, &err) != HR_OK)
 		fail_msg("%s", err.text);
 	for (; *there; there++)
 		if (!strstr(buf_text(&scene->out), *there))

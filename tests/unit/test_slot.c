@@ -105,6 +105,26 @@ static void who_waits_for_a_mail_waits_for_one_at_a_time(void **state)
 	slots_clear(&slots);
 }
 
+static void a_slot_is_split_where_its_first_part_went_already(void **state)
+{
+	struct slots slots = { 0 };
+
+	(void)state;
+	add_all(&slots, "a@x>b@x a@x>b@x a@x>b@x c@x>d@x");
+	slots_split(&slots, slots.first, 2);
+	struct slot *rest = slots.first->next;
+	assert_int_equal(slots.count, 3);
+	assert_int_equal(slots.first->last, 2);
+	assert_int_equal(slots.first->count, 2);
+	assert_int_equal(rest->first, 3);
+	assert_int_equal(rest->last, 3);
+	assert_int_equal(rest->count, 1);
+	scoped(envelope) envelope = from_to("c@x", "d@x", "chat");
+	assert_true(slots_add(&slots, 5, envelope, NULL)); /* the end is where it was */
+	assert_int_equal(rest->next->count, 2);
+	slots_clear(&slots);
+}
+
 static void there_is_no_end_of_room(void **state)
 {
 	struct slots slots = { 0 };
@@ -147,6 +167,7 @@ int main(void)
 		cmocka_unit_test(consecutive_messages_of_a_pair_are_one_mail),
 		cmocka_unit_test(a_mail_under_way_takes_no_more),
 		cmocka_unit_test(who_waits_for_a_mail_waits_for_one_at_a_time),
+		cmocka_unit_test(a_slot_is_split_where_its_first_part_went_already),
 		cmocka_unit_test(there_is_no_end_of_room),
 		cmocka_unit_test(what_follows_something_deferred_waits_as_long),
 	};
