@@ -49,12 +49,12 @@ postgres_create() { # SITE
 }
 
 postgres_start() { # SITE
-	local name=postgres-$1 dir=$LAB/$1/postgres
+	local name=postgres-$1 dir=$LAB/$1/postgres lock
 	cd /
 	# One that was killed is a zombie until init comes to it, and PostgreSQL would believe that it runs.
-	if process_is_down "$name" && [ -e "$dir/data/postmaster.pid" ]; then
-		postgres_as sed -i '1s/.*/2147483647/' "$dir/data/postmaster.pid"
-	fi
+	for lock in "$dir/data/postmaster.pid" "$dir/.s.PGSQL.5432.lock"; do
+		[ ! -e "$lock" ] || process_is_up "$name" || postgres_as sed -i '1s/.*/2147483647/' "$lock"
+	done
 	if [ "$(id -u)" = 0 ]; then
 		process_run "$name" setpriv --reuid postgres --regid postgres --init-groups -- \
 			"$postgres_bin/postgres" -D "$dir/data"
