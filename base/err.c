@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,9 +28,16 @@ static void one_line(char *text)
 	text[len] = '\0';
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
 		text[--len] = '\0';
-	for (char *at = text; *at; at++)
-		if ((unsigned char)*at < ' ')
-			*at = ' ';
+	for (size_t at = 0, step; at < len; at += step) {
+		uint32_t code = 0;
+
+		step = utf8_next((struct slice){ text + at, len - at }, &code);
+		if (step == 0)
+			text[at] = '?'; /* what a peer sent may be anything */
+		else if (code < ' ' || code == 0x7f)
+			text[at] = ' ';
+		step = step ? step : 1;
+	}
 }
 
 enum hr_status err_set(struct hr_err *err, enum hr_status status, const char *fmt, ...)

@@ -70,6 +70,15 @@ static void a_cut_falls_between_characters(void **state)
 	}
 }
 
+static void what_is_no_text_is_made_text(void **state)
+{
+	struct hr_err err;
+
+	(void)state;
+	err_set(&err, HR_FAIL, "it said %s", "a\x80\xc3\x1b[2J\x7f\xc3\xa9\xed\xa0\x80");
+	assert_string_equal(err.text, "it said a?? [2J \xc3\xa9???");
+}
+
 static void every_status_has_a_name(void **state)
 {
 	(void)state;
@@ -105,6 +114,7 @@ int main(void)
 		cmocka_unit_test(a_text_stays_one_line),
 		cmocka_unit_test(a_long_text_is_cut_and_never_overrun),
 		cmocka_unit_test(a_cut_falls_between_characters),
+		cmocka_unit_test(what_is_no_text_is_made_text),
 		cmocka_unit_test(every_status_has_a_name),
 		cmocka_unit_test(scoped_frees_and_give_hands_on),
 	};
