@@ -178,6 +178,8 @@ static bool admit(const char *event, int64_t *suppressed)
 	return ++at->lines <= WINDOW_LINES;
 }
 
+static bool is_cut; /* the disk had room for a part of the last line */
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
 	scoped_buf line = BUF_INIT(LINE_MAX_BYTES - 1);
@@ -185,6 +187,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
 	if (level != LOG_LEVEL_DEBUG && !admit(event, &suppressed))
 		return;
+	if (is_cut)
+		buf_add_char(&line, '\n');
 	if (to_journal)
 		buf_add_str(&line, levels[level].journal);
 	else
@@ -198,6 +202,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	buf_add_char(&line, '\n');
 
 	/* A log that nobody can read must not stop the daemon: what fails here is lost. */
-	while (write(STDERR_FILENO, line.data, line.len) < 0 && errno == EINTR)
+	ssize_t written;
+	while ((written = write(STDERR_FILENO, line.data, line.len)) < 0 && errno == EINTR)
 		;
+	if (written >= 0)
+		is_cut = (size_t)written < line.len;
 }

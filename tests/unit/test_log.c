@@ -7,9 +7,11 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -203,6 +205,26 @@ static void levels_have_names(void **state)
 	assert_non_null(strstr(err.text, "debug, info, warn or error"));
 }
 
+static void a_line_after_one_that_was_cut_begins_anew(void **state)
+{
+	struct rlimit before, ten = { .rlim_cur = 10 };
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	ten.rlim_max = before.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &ten), 0); /* as a full disk would */
+	log_info("cut");
+	log_info("lost");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	log_info("whole");
+	log_info("next");
+	const char *text = written();
+	assert_int_equal(strcspn(text, "\n"), 10);
+	text += 11 + strlen("time=2026-01-01T00:00:00.000Z ");
+	assert_int_equal(strncmp(text, "level=info event=whole\ntime=", 28), 0);
+}
+
 int main(void)
 {
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, redirect, restore)
@@ -216,6 +238,7 @@ int main(void)
 		LOG_TEST(under_systemd_the_priority_takes_the_place_of_the_time),
 		LOG_TEST(an_event_that_comes_too_often_is_left_out),
 		LOG_TEST(levels_have_names),
+		LOG_TEST(a_line_after_one_that_was_cut_begins_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
