@@ -34,6 +34,26 @@ const struct ini_option gateway_option_table[] = {
 };
 const size_t gateway_option_count = countof(gateway_option_table);
 
+/* tcp://ADDRESS:PORT; NULL: it only dials. */
+static enum hr_status check_endpoint(const char *endpoint, struct hr_err *err)
+{
+	static const char scheme[] = "tcp://";
+	const char *colon = endpoint ? strrchr(endpoint, ':') : NULL;
+	char *end = NULL;
+
+	if (!endpoint)
+		return HR_OK;
+	if (strncmp(endpoint, scheme, strlen(scheme)) == 0 && colon > endpoint + strlen(scheme)) {
+		long port = strtol(colon + 1, &end, 10);
+		if (end != colon + 1 && *end == '\0' && port > 0 && port < 65536)
+			return HR_OK;
+	}
+	return err_set(err, HR_FAIL,
+		       "[link] listen = %s: write it as tcp://ADDRESS:PORT, for instance "
+		       "tcp://0.0.0.0:7500",
+		       endpoint);
+}
+
 enum hr_status gateway_options_check(const struct gateway_options *options, struct hr_err *err)
 {
 	scoped_secret key = NULL;
@@ -45,5 +65,7 @@ enum hr_status gateway_options_check(const struct gateway_options *options, stru
 		return err_set(
 			err, HR_FAIL,
 			"[gateway] secrets is not set, and there is no $CREDENTIALS_DIRECTORY");
+	if (check_endpoint(options->listen, err) != HR_OK)
+		return err->status;
 	return key_file_read(options->secrets, options->key, &key, err);
 }
