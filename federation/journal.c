@@ -189,6 +189,7 @@ static void finish_batch(struct journal *journal, const int64_t *first)
 			target_load(target);
 	}
 	batch_end(batch);
+	journal->unsure.text[0] = '\0';
 
 	size_t origins = batch->origin_count;
 	batch->queue_count = batch->origin_count = 0;
@@ -202,6 +203,15 @@ static void finish_batch(struct journal *journal, const int64_t *first)
 	}
 	update_flow(journal);
 	loop_later(journal->loop, journal_flush, journal);
+}
+
+/* A full disk would say the same four times a second. */
+static void say_unsure(struct journal *journal, const struct hr_err *err)
+{
+	if (strcmp(journal->unsure.text, err->text) != 0)
+		log_warn("journal.unsure", LOG_STR("node", journal->node),
+			 LOG_INT("batch", journal->number), LOG_ERR(err));
+	journal->unsure = *err;
 }
 
 static void committed(void *arg, enum hr_status status, const int64_t *first,
@@ -219,8 +229,7 @@ static void committed(void *arg, enum hr_status status, const int64_t *first,
 	case HR_RETRY:
 	case HR_UNSURE:
 	case HR_NONE:
-		log_warn("journal.unsure", LOG_STR("node", journal->node),
-			 LOG_INT("batch", journal->number), LOG_ERR(err));
+		say_unsure(journal, err);
 		metric_add(&journal_metrics[JOURNAL_REPEATED], 1);
 		journal->state = AWAY;
 		if (pg_is_up(journal->pg)) /* refused for now; otherwise journal_up begins again */

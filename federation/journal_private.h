@@ -62,7 +62,8 @@ struct journal {
 	struct batch batch; /* being built, or under way */
 	struct map *by_name, *origins;
 	struct timer *again, *ack_timer, *open_timer;
-	msec ack_due; /* when acknowledgements alone are committed; 0: none wait */
+	struct hr_err unsure; /* why the batch under way was not committed, as it was logged */
+	msec ack_due;	      /* when acknowledgements alone are committed; 0: none wait */
 };
 
 /* journal.c */
