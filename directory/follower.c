@@ -184,7 +184,16 @@ static bool read_if_wanted(struct follower *follower)
 
 static bool is_watched(const struct follower *follower, const struct forest_context *context)
 {
-	return forest_is_followed(context) && !follower->forest.refused && !follower->wants_whole;
+	const struct forest *forest = &follower->forest;
+
+	return forest_is_followed(context) && !follower->wants_whole &&
+	       (!forest->refused || forest->adapter->only_whole);
+}
+
+/* Where we are refused we do not ask, but may be told. */
+static bool is_polled(const struct follower *follower, const struct forest_context *context)
+{
+	return is_watched(follower, context) && !follower->forest.refused;
 }
 
 /* How long nothing is to be done, unless something comes. */
@@ -198,8 +207,7 @@ static msec idle_time(const struct follower *follower, msec now)
 	if (follower->wants_whole && follower->whole_at < next)
 		next = follower->whole_at;
 	for (size_t i = 0; i < forest->n; i++)
-		if (is_watched(follower, &forest->contexts[i]) &&
-		    forest->contexts[i].poll_at < next)
+		if (is_polled(follower, &forest->contexts[i]) && forest->contexts[i].poll_at < next)
 			next = forest->contexts[i].poll_at;
 	return next > now ? next - now : 0;
 }
@@ -235,9 +243,9 @@ static void wait_and_take(struct follower *follower)
 	msec now = time_msec();
 	for (size_t i = 0; i < forest->n; i++) {
 		const struct forest_context *context = &forest->contexts[i];
-		due[i] = is_watched(follower, context) &&
-			 (follower->again || fds[AT_CONTEXTS + i].revents ||
-			  context->poll_at <= now);
+		due[i] = fds[AT_CONTEXTS + i].revents ||
+			 (is_polled(follower, context) &&
+			  (follower->again || context->poll_at <= now));
 		any |= due[i];
 	}
 	if (end != STOP_STOPPED) {

@@ -13,7 +13,7 @@ static void context_clear(struct forest *forest, struct forest_context *context)
 	free(context->trouble);
 }
 
-void forest_clear(struct forest *forest)
+static void contexts_clear(struct forest *forest)
 {
 	for (size_t i = 0; i < forest->n; i++)
 		context_clear(forest, &forest->contexts[i]);
@@ -22,10 +22,31 @@ void forest_clear(struct forest *forest)
 	forest->n = 0;
 }
 
+void forest_clear(struct forest *forest)
+{
+	contexts_clear(forest);
+	free(forest->failovers);
+	free(forest->fingerprint);
+	forest->failovers = NULL;
+	forest->fingerprint = NULL;
+}
+
+/* Which servers have failed lately is forgotten when others may be named. */
+static void keep_failovers(struct forest *forest, const struct publish_source *source)
+{
+	if (forest->fingerprint && strcmp(forest->fingerprint, source->fingerprint) == 0)
+		return;
+	free(forest->failovers);
+	free(forest->fingerprint);
+	forest->failovers = mem_array(struct failover, source->context_count);
+	forest->fingerprint = str_dup(source->fingerprint);
+}
+
 enum hr_status forest_adopt(struct forest *forest, const struct publish_source *source,
 			    struct hr_err *err)
 {
-	forest_clear(forest);
+	contexts_clear(forest);
+	keep_failovers(forest, source);
 	forest->source = source;
 	forest->adapter = adapter_find(source->kind);
 	if (!forest->adapter)
@@ -39,7 +60,7 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 			.context = &source->contexts[i],
 			.secrets = forest->secrets,
 			.stop = forest->stop,
-			.failover = &context->failover,
+			.failover = &forest->failovers[i],
 		};
 		if (source->contexts[i].cursor)
 			cursor_copy(source->contexts[i].cursor, &context->position);

@@ -9,7 +9,6 @@
 
 struct forest_context {
 	struct adapter_request request;
-	struct failover failover;
 	struct adapter_session *session; /* NULL: none */
 	struct publish_cursor position;	 /* base_dn NULL: it is not known from where to follow */
 	struct publish_cursor next;	 /* what position becomes when the run is published */
@@ -27,6 +26,8 @@ struct forest {
 	const struct adapter *adapter;
 	struct forest_context *contexts;
 	size_t n;
+	struct failover *failovers; /* of each context; kept as long as the source is the same */
+	char *fingerprint;	    /* of that source */
 	bool refused; /* as whom or how we bind: nothing is tried until a full run has worked */
 };
 

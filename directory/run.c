@@ -59,7 +59,8 @@ static void settle(struct forest *forest, bool taken)
 			context->poll_at = 0; /* for what has changed meanwhile */
 		} else {
 			cursor_clear(&context->next);
-			forest_disconnect(forest, context);
+			if (!forest->adapter->only_whole) /* it can still be seen to change */
+				forest_disconnect(forest, context);
 		}
 	}
 }

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """hedgerow-directory between a real slapd and a real PostgreSQL, on good days and on bad ones."""
 import random
+import socket
 import subprocess
+import threading
 
 import ldap
 import pytest
@@ -192,6 +194,33 @@ def test_the_next_url_is_tried_when_the_first_is_dead(forest):
     configure(forest, urls=[f"ldaps://127.0.0.1:{free_port()}", forest.url()])
     run_of(forest, state="unchanged")
     configure(forest, urls=[forest.url()])
+
+
+def test_a_server_that_has_failed_lately_is_asked_last(forest):
+    callers = []
+
+    def hang_up():
+        while True:
+            try:
+                caller, _ = listener.accept()
+            except OSError:
+                return
+            callers.append(caller)
+            caller.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            configure(forest, urls=[f"ldaps://127.0.0.1:{listener.getsockname()[1]}", forest.url()])
+            run_of(forest, state="unchanged")
+            tries = len(callers)
+            assert tries > 0
+            run_of(forest, state="unchanged")
+            assert len(callers) == tries
+        finally:
+            configure(forest, urls=[forest.url()])
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_a_directory_that_was_away_is_read_again(forest):
