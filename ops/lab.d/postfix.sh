@@ -141,6 +141,15 @@ postfix_start() {
 	process_ready postfix 30 port_is_open "$SMTP_PORT"
 }
 
+# All of its processes: a new queue manager would pass over mails that an old one's agent still has.
 postfix_stop() {
+	local session _
+	[ -e "$LAB/pid/postfix" ] || return 0
+	read -r session _ <"$LAB/pid/postfix"
 	process_end postfix TERM 10
+	wait_for 30 "the processes of postfix to end" postfix_is_gone "$session"
+}
+
+postfix_is_gone() { # SESSION
+	! pgrep -s "$1"
 }
