@@ -139,7 +139,8 @@ enum hr_status publish_begin(struct publish *publish, enum publish_kind kind, bo
 	publish->kind = kind;
 	publish->staging.columns = publish->source.attribute_count;
 	PQclear(result);
-	buf_clear(&publish->staging.rows);
+	if (begun && staging_reset(&publish->staging, err) != HR_OK)
+		return err->status;
 	return begun ? HR_OK : HR_NONE;
 }
 
@@ -246,6 +247,19 @@ static enum hr_status end_run(struct publish *publish, const char *sql, const ch
 	return HR_OK;
 }
 
+static const char remember_sql[] = "SELECT hedgerow.sync_remember()";
+
+/* What is remembered only saves the next run time, and this one is over: when it cannot be, the
+ * next maps everything. A connection that is lost shows at its next use. */
+static void remember(struct publish *publish)
+{
+	struct hr_err ignored;
+	PGresult *result;
+
+	if (execute(publish, remember_sql, 0, NULL, &result, &ignored) == HR_OK)
+		PQclear(result);
+}
+
 enum hr_status publish_finish(struct publish *publish, const struct publish_cursor *cursors,
 			      size_t n, struct publish_result *out, struct hr_err *err)
 {
@@ -258,6 +272,7 @@ enum hr_status publish_finish(struct publish *publish, const struct publish_curs
 			return err->status;
 	if (end_run(publish, finish_sql, values, countof(values), out, err) != HR_OK)
 		return err_add(err, "publish");
+	remember(publish);
 	return HR_OK;
 }
 

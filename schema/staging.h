@@ -10,6 +10,7 @@
 struct staging {
 	PGconn *conn;	 /* borrowed */
 	size_t columns;	 /* attributes, beside the fixed ones */
+	uint64_t given;	 /* rows of the run so far */
 	struct buf rows; /* of the COPY to come */
 	bool copying;	 /* the last COPY has been sent, its result not read */
 };
@@ -17,10 +18,11 @@ struct staging {
 /* Why the last statement on a connection failed; `result` NULL: ask the connection. */
 enum hr_status staging_fault(PGconn *conn, const PGresult *result, struct hr_err *err);
 
-/* Adds a row, and sends those gathered when there are enough. */
+/* Adds a row, and sends those gathered when there are enough. Control characters in values, and
+ * marks of direction, become spaces. */
 enum hr_status staging_add(struct staging *staging, const struct publish_entry *entry, bool gone,
 			   struct hr_err *err);
 enum hr_status staging_flush(struct staging *staging,
 			     struct hr_err *err); /* all are in the table */
-/* Forgets what was gathered and waits for what was sent, whose failure is in err. */
+/* Begins anew: forgets what was gathered and waits for what was sent, whose failure is in err. */
 enum hr_status staging_reset(struct staging *staging, struct hr_err *err);

@@ -62,6 +62,7 @@ CREATE TABLE sync_state (
 	held_run bigint,    -- waits for release_run or drop_run
 	decided_run bigint, -- the held run last released or dropped; its difference is what was decided
 	decided_at timestamptz,
+	epoch int NOT NULL DEFAULT 0, -- of sync_seen
 	PRIMARY KEY (site, forest)
 );
 COMMENT ON TABLE sync_state IS 'Where publishing a forest stands: schedule, requests, decisions. Local.';
@@ -103,6 +104,19 @@ CREATE TABLE sync_refused (
 	PRIMARY KEY (site, forest, anchor, field, reason)
 );
 COMMENT ON TABLE sync_refused IS 'Values and entries of a directory that are not published now, and why. Local.';
+
+-- What of each entry is published already: a full run need not map those that are as they were. It is a
+-- cache, and empty after a crash. The digest is of the entry as the daemon sent it, the mapping, the
+-- installations and the epoch; a row goes in the transaction that changes the person.
+CREATE UNLOGGED TABLE sync_seen (
+	key bigint PRIMARY KEY, -- sync_key
+	digest bigint NOT NULL,
+	valid boolean NOT NULL, -- a person; false: an entry that is nobody
+	forest text NOT NULL
+);
+CREATE FUNCTION sync_key(forest_name text, anchor text) RETURNS bigint IMMUTABLE PARALLEL SAFE
+RETURN hashtextextended(anchor, hashtextextended(forest_name, 0));
+COMMENT ON TABLE sync_seen IS 'Entries whose person is as they say. Local, and only there to save time.';
 
 INSERT INTO setting (name, value, kind, meaning) VALUES
 	('person_grace', '30 days', 'interval',
@@ -185,6 +199,32 @@ CREATE TRIGGER e_forest_is_due AFTER INSERT OR UPDATE OR DELETE ON naming_contex
 CREATE TRIGGER e_forest_is_due AFTER INSERT OR UPDATE OF installation, forest, native_domain OR DELETE ON installation
 	FOR EACH ROW EXECUTE FUNCTION forest_part_is_due();
 
+-- Nobody but publishing writes people; what others do is put right by a full run that looks at everything.
+CREATE FUNCTION people_by_hand() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+BEGIN
+	UPDATE sync_state s SET epoch = s.epoch + 1, wants_full = true
+	FROM (SELECT DISTINCT c.site, c.forest FROM changed c) h WHERE s.site = h.site AND s.forest = h.forest;
+	IF FOUND THEN
+		PERFORM pg_notify('hedgerow_sync', '');
+	END IF;
+	RETURN NULL;
+END $$;
+DO $$
+DECLARE
+	t text;
+	op text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY['person', 'alias'] LOOP
+		FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
+			EXECUTE format('CREATE TRIGGER e_by_hand_%s AFTER %s ON %I REFERENCING %s TABLE AS changed FOR EACH STATEMENT
+				WHEN (NOT is_publishing()) EXECUTE FUNCTION people_by_hand()', lower(op), op, t,
+				CASE op WHEN 'DELETE' THEN 'OLD' ELSE 'NEW' END);
+		END LOOP;
+	END LOOP;
+END $$;
+
 CREATE FUNCTION forest_forgets_sync() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
@@ -192,6 +232,7 @@ BEGIN
 	DELETE FROM sync_state WHERE site = OLD.site AND forest = OLD.forest;
 	DELETE FROM sync_refused WHERE site = OLD.site AND forest = OLD.forest;
 	DELETE FROM sync_cursor WHERE site = OLD.site AND forest = OLD.forest;
+	DELETE FROM sync_seen WHERE OLD.site = local_site() AND forest = OLD.forest;
 	RETURN NULL;
 END $$;
 CREATE TRIGGER e_forest_forgets_sync AFTER DELETE ON forest

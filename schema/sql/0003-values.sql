@@ -54,16 +54,12 @@ RETURN CASE
 END;
 
 -- LDAP's generalized time (RFC 4517, 3.3.13); NULL when it is none. The day is added to the first of
--- the month, so that no 30th of February is an error.
+-- the month, so that no 30th of February is an error. Counts on TimeZone being UTC.
 CREATE FUNCTION sync_time(value text) RETURNS timestamptz STABLE PARALLEL SAFE
-RETURN CASE WHEN value ~ '^(?!0000)[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9]|60)([.,][0-9]+)?(Z|[+-]([01][0-9]|2[0-3])[0-5][0-9])$'
+RETURN CASE WHEN value ~ '^[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9]|60)([.,][0-9]+)?(Z|[+-]([01][0-9]|2[0-3])[0-5][0-9])$' AND NOT starts_with(value, '0000')
 	THEN make_timestamptz(substr(value, 1, 4)::int, substr(value, 5, 2)::int, 1,
-			substr(value, 9, 2)::int, substr(value, 11, 2)::int, substr(value, 13, 2)::int, 'UTC')
-		+ make_interval(days => substr(value, 7, 2)::int - 1)
+			substr(value, 9, 2)::int, substr(value, 11, 2)::int, substr(value, 13, 2)::int)
+		+ (substr(value, 7, 2)::int - 1) * interval '1 day'
 		- CASE WHEN right(value, 1) = 'Z' THEN interval '0'
 			ELSE (left(right(value, 5), 3) || ':' || right(value, 2))::interval END
 END;
-
--- A text for people: one line.
-CREATE FUNCTION sync_line(value text) RETURNS text IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN value ~ '[[:cntrl:]]' THEN regexp_replace(value, '[[:cntrl:]]+', ' ', 'g') ELSE value END;

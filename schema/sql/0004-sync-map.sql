@@ -159,37 +159,38 @@ BEGIN
 	SELECT string_agg(format('%s AS %I', coalesce(sync_field(f, map_version, n.field),
 			CASE n.field WHEN 'alias' THEN 'NULL::text[]' ELSE 'NULL::text' END), n.field), ', ')
 	INTO fields FROM unnest('{address,alias,native,name,enabled,kind,created,skip}'::text[]) n (field);
-	SELECT string_agg(format('%L, sync_line(%s)', n.field, sync_field(f, map_version, n.field)), ', ')
+	SELECT format('jsonb_strip_nulls(jsonb_object(%L, ARRAY[%s]))', array_agg(n.field),
+		string_agg(sync_field(f, map_version, n.field), ', '))
 	INTO details FROM unnest('{given_name,family_name,organization,department,title,telephone}'::text[]) n (field)
-	WHERE sync_field(f, map_version, n.field) IS NOT NULL;
+	WHERE sync_field(f, map_version, n.field) IS NOT NULL HAVING count(*) > 0;
 
 	-- 1 fields, 2 installation, 3 forest, 4 site, 5 details
 	RETURN format($sql$
-	INSERT INTO sync_target AS o
+	INSERT INTO sync_target (given, anchor, gone, valid, address, native, installation, name, kind, enabled, details, created_at,
+		aliases, digest, problem, refusals)
 	WITH place AS MATERIALIZED (
 		SELECT DISTINCT ON (installation) installation, native_domain FROM installation
 		WHERE forest = %3$L ORDER BY installation, site = %4$L DESC, site),
 	sole AS MATERIALIZED (
 		SELECT min(installation) AS installation FROM installation WHERE site = %4$L AND forest = %3$L HAVING count(*) = 1),
 	raw AS (
-		SELECT s.anchor, s.gone, s.refused, s.ctid AS given, w.installation AS wanted, p.installation, p.native_domain,
+		SELECT s.given, s.anchor, s.gone, s.digest, s.refused, w.installation AS wanted, p.installation, p.native_domain,
 			%1$s, %5$s AS details
-		FROM sync_staging s
+		FROM (SELECT * FROM sync_staging WHERE given > before) s
 		CROSS JOIN LATERAL (SELECT nullif(coalesce(%2$s, (SELECT installation FROM sole)), 'none') AS installation OFFSET 0) w
 		LEFT JOIN place p ON p.installation = w.installation
 		OFFSET 0),
 	low AS (
-		SELECT r.*, lower(r.address COLLATE "C") AS address_low, lower(r.native COLLATE "C") AS native_low,
-			coalesce(r.kind, 'user') AS is_kind, sync_enabled(r.enabled) AS is_enabled, sync_time(r.created) AS created_at
-		FROM (SELECT * FROM raw OFFSET 0) r OFFSET 0),
-	plain AS (
-		SELECT *, sync_is_plain(address_low) AS address_plain, sync_is_plain(native_low) AS native_plain FROM low OFFSET 0),
+		SELECT *, lower(address COLLATE "C") AS address_low, lower(native COLLATE "C") AS native_low,
+			sync_is_plain(lower(address COLLATE "C")) AS address_plain, sync_is_plain(lower(native COLLATE "C")) AS native_plain,
+			coalesce(kind, 'user') AS is_kind, sync_enabled(enabled) AS is_enabled, sync_time(created) AS created_at
+		FROM raw OFFSET 0),
 	folded AS (
-		SELECT p.*, NOT gone AND skip IS NULL AND address IS NOT NULL AS is_person,
+		SELECT *, NOT gone AND skip IS NULL AND address IS NOT NULL AS is_person,
 			installation IS NOT NULL AND (native IS NOT NULL OR is_kind = 'user') AS is_placed,
 			CASE WHEN address_plain THEN address_low ELSE fold_address(address) END AS address_folded,
 			CASE WHEN native_plain THEN native_low ELSE fold_address(native) END AS native_folded
-		FROM plain p OFFSET 0),
+		FROM low OFFSET 0),
 	judged AS (
 		SELECT f.*, CASE
 			WHEN NOT is_person THEN NULL
@@ -207,9 +208,9 @@ BEGIN
 				format('native: %%s is not in %%s, the domain of installation %%s', left(native, 100), native_domain, installation)
 			END AS problem
 		FROM folded f OFFSET 0)
-	SELECT DISTINCT ON (anchor) anchor, gone, is_person AND problem IS NULL, address_folded,
-		CASE WHEN is_placed THEN native_folded END, CASE WHEN is_placed THEN installation END, sync_line(name), is_kind,
-		coalesce(is_enabled, false), coalesce(details, '{}'), created_at, a.good, problem,
+	SELECT given, anchor, gone, is_person AND problem IS NULL, address_folded,
+		CASE WHEN is_placed THEN native_folded END, CASE WHEN is_placed THEN installation END, name, is_kind,
+		coalesce(is_enabled, false), details, created_at, a.good, digest, problem,
 		refused || CASE WHEN is_person AND (problem IS NOT NULL OR is_enabled IS NULL OR created_at IS NULL AND created IS NOT NULL
 				OR a.bad IS NOT NULL) THEN
 			array_remove(ARRAY[problem,
@@ -224,12 +225,8 @@ BEGIN
 			FROM (SELECT fold_address(u.v) AS folded FROM unnest(j.alias) u (v) WHERE u.v <> '' OFFSET 0) w
 			WHERE w.folded <> j.address_folded OFFSET 0) v) a
 		ON j.alias IS NOT NULL AND is_person AND problem IS NULL
-	ORDER BY anchor, given DESC
-	ON CONFLICT (anchor) DO UPDATE SET (gone, valid, address, native, installation, name, kind, enabled, details, created_at,
-		aliases, problem, refusals) = ROW (excluded.gone, excluded.valid, excluded.address, excluded.native, excluded.installation,
-		excluded.name, excluded.kind, excluded.enabled, excluded.details, excluded.created_at, excluded.aliases, excluded.problem, excluded.refusals)
 	$sql$, fields, coalesce(sync_field(f, map_version, 'installation'), 'NULL::text'), f.forest, f.site,
-		CASE WHEN details IS NULL THEN 'NULL::jsonb' ELSE format('jsonb_strip_nulls(jsonb_build_object(%s))', details) END);
+		coalesce(details, $$'{}'::jsonb$$));
 END $body$;
 
 -- The session's tables for a mapping ----------------------------------------------------------------
@@ -247,7 +244,8 @@ END $$;
 -- Makes the temporary tables, or empties those that an earlier run by the same mapping has left: a session
 -- that follows changes makes none for each.
 --   sync_staging  entries as the daemon gives them; never more than one COPY
---   sync_target   what they are to be: one row an anchor; `valid`: a person that can be published
+--   sync_target   what they are to be, in the order given; `valid`: a person that can be published;
+--                 `same`: as it was seen before, and not mapped again
 --   sync_change   what differs from the registry
 --   sync_refusal  what is refused
 --   sync_position the cursors to store
@@ -264,16 +262,25 @@ BEGIN
 		PERFORM refuse(format('forest "%s" has no mapping for the field address', f.forest),
 			'say which attribute holds the e-mail address: hedgerow mapping add');
 	END IF;
+	PERFORM set_config('hedgerow.sync_salt', hashtextextended(concat_ws(' ', fingerprint,
+		(SELECT string_agg(concat_ws(' ', i.site, i.installation, i.native_domain), ',' ORDER BY i.site, i.installation)
+			FROM installation i WHERE i.forest = f.forest),
+		coalesce((SELECT s.epoch FROM sync_state s WHERE s.site = f.site AND s.forest = f.forest), 0)), 0)::text, false);
+	IF NOT EXISTS (SELECT FROM person p WHERE p.site = f.site AND p.forest = f.forest) THEN
+		DELETE FROM sync_seen k WHERE k.forest = f.forest; -- whoever emptied it, and how
+	END IF;
+	PERFORM set_config('hedgerow.sync_seen', EXISTS (SELECT FROM sync_seen k WHERE k.forest = f.forest)::text, false);
 	IF current_setting('hedgerow.sync_prepared', true) = fingerprint THEN
 		PERFORM sync_clear();
 		RETURN;
 	END IF;
 	PERFORM sync_drop_temporary();
-	EXECUTE format('CREATE TEMP TABLE sync_staging (anchor text COLLATE "C", dn text, gone boolean, refused text[]%s) ON COMMIT DELETE ROWS',
+	EXECUTE format('CREATE TEMP TABLE sync_staging (given bigint, anchor text COLLATE "C", dn text, gone boolean,
+		refused text[]%s, digest bigint) ON COMMIT DELETE ROWS',
 		(SELECT string_agg(format(', a%s text[] COLLATE "C"', n), '' ORDER BY n) FROM generate_series(1, cardinality(attributes)) n));
-	CREATE TEMP TABLE sync_target (anchor text COLLATE "C" PRIMARY KEY, gone boolean, valid boolean, address text COLLATE "C",
+	CREATE TEMP TABLE sync_target (given bigint, anchor text COLLATE "C", gone boolean, valid boolean, address text COLLATE "C",
 		native text COLLATE "C", installation text, name text, kind text, enabled boolean, details jsonb,
-		created_at timestamptz, aliases text[], problem text, refusals text[]);
+		created_at timestamptz, aliases text[], digest bigint, problem text, refusals text[], same boolean NOT NULL DEFAULT false);
 	CREATE TEMP TABLE sync_change (anchor text COLLATE "C", action text, known boolean, was_active boolean, removed boolean,
 		disabled boolean, readdressed boolean);
 	CREATE TEMP TABLE sync_refusal (anchor text COLLATE "C", field text, reason text);
@@ -281,13 +288,16 @@ BEGIN
 	CREATE TEMP TABLE sync_now (LIKE sync_run);
 	EXECUTE format($sql$
 		CREATE FUNCTION pg_temp.sync_take() RETURNS trigger LANGUAGE plpgsql
-		SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off
+		SET search_path = pg_catalog, hedgerow, pg_temp SET jit = off SET TimeZone = 'UTC'
 		AS $take$
+		DECLARE
+			before bigint := (SELECT read FROM sync_now);
 		BEGIN
-			%s;
-			PERFORM sync_taken();
+			IF sync_taken(%L) THEN
+				%s;
+			END IF;
 			RETURN NULL;
-		END $take$ $sql$, statement);
+		END $take$ $sql$, f.forest, statement);
 	CREATE TRIGGER sync_take AFTER INSERT ON sync_staging FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.sync_take();
 	PERFORM set_config('hedgerow.sync_prepared', fingerprint, false);
 END $$;
@@ -314,15 +324,50 @@ CREATE FUNCTION sync_tell(run bigint, phase text, number bigint) RETURNS void
 LANGUAGE sql
 AS $$ SELECT set_config('application_name', format('hedgerow-directory run %s %s %s', run, phase, number), false) $$;
 
--- One COPY has been mapped.
-CREATE FUNCTION sync_taken() RETURNS void
+-- A COPY has come: those of it that are as they were seen need no mapping. LIMIT keeps it to one look into the
+-- index for each, whatever the planner, who knows nothing of temporary tables, thinks of the rest. Returns
+-- whether there are others.
+CREATE FUNCTION sync_taken(forest_name text) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
-	n bigint;
+	before bigint;
+	taken bigint;
+	same bigint := 0;
 BEGIN
-	DELETE FROM sync_staging;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	UPDATE sync_now SET read = read + n;
-	PERFORM sync_tell(r.id, 'read', r.read) FROM sync_now r;
+	SELECT n.read, greatest(n.read, (SELECT max(s.given) FROM sync_staging s)) INTO before, taken FROM sync_now n;
+	UPDATE sync_now SET read = taken;
+	PERFORM sync_tell(n.id, 'read', n.read) FROM sync_now n;
+	IF current_setting('hedgerow.sync_seen')::boolean THEN
+		INSERT INTO sync_target (given, anchor, gone, valid, same)
+		SELECT s.given, s.anchor, false, k.valid, true
+		FROM (SELECT t.given, t.anchor, sync_key(forest_name, t.anchor) AS key,
+				t.digest # current_setting('hedgerow.sync_salt')::bigint AS digest
+			FROM sync_staging t WHERE t.given > before AND NOT t.gone OFFSET 0) s
+		CROSS JOIN LATERAL (SELECT n.valid FROM sync_seen n WHERE n.key = s.key AND n.digest = s.digest LIMIT 1) k;
+		GET DIAGNOSTICS same = ROW_COUNT;
+		IF same BETWEEN 1 AND taken - before - 1 THEN
+			DELETE FROM sync_staging s USING sync_target t WHERE t.given > before AND t.given = s.given;
+		END IF;
+	END IF;
+	RETURN same < taken - before;
+END $$;
+
+-- After a run that left the people as the entries say: remembers which do, so that the next run is quick.
+-- The daemon calls it when the run is over and its people are there.
+CREATE FUNCTION sync_remember() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, hedgerow, pg_temp
+AS $$
+DECLARE
+	remembered bigint;
+BEGIN
+	INSERT INTO sync_seen AS k (key, digest, valid, forest)
+	SELECT sync_key(r.forest, t.anchor), t.digest # current_setting('hedgerow.sync_salt')::bigint, t.valid, r.forest
+	FROM sync_now r CROSS JOIN sync_target t
+	WHERE r.state IN ('applied', 'unchanged') AND NOT t.same AND NOT t.gone AND t.digest IS NOT NULL AND t.refusals IS NULL
+	ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, valid = excluded.valid, forest = excluded.forest;
+	GET DIAGNOSTICS remembered = ROW_COUNT;
+	PERFORM sync_clear();
+	RETURN remembered;
 END $$;

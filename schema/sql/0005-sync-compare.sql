@@ -4,12 +4,26 @@
 
 SET LOCAL search_path = hedgerow, pg_catalog, pg_temp;
 
+-- An entry that a changing directory gave twice counts once, as given last.
+CREATE FUNCTION sync_distinct() RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	DELETE FROM sync_target t
+	USING (SELECT anchor, max(given) AS last FROM sync_target GROUP BY anchor HAVING count(*) > 1) twice
+	WHERE t.anchor = twice.anchor AND t.given <> twice.last;
+END $$;
+
 -- sync_target and person to sync_change: only what differs. The gravest that happens to a person is the
 -- action; the guard counts each kind.
 CREATE FUNCTION sync_compare(f forest, few text[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
+	IF few IS NULL AND NOT EXISTS (SELECT FROM sync_target WHERE NOT same) AND (SELECT count(*) FROM sync_target WHERE valid)
+		= (SELECT count(*) FROM person p WHERE p.site = f.site AND p.forest = f.forest AND p.state = 'active') THEN
+		RETURN; -- all are as they were, and nobody is missing
+	END IF;
 	INSERT INTO sync_change
 	SELECT d.anchor, CASE WHEN d.removed THEN 'remove' WHEN NOT d.was_active THEN 'add' WHEN d.disabled THEN 'disable'
 		WHEN d.readdressed THEN 'address' ELSE 'change' END, d.known, d.was_active, d.removed, d.disabled, d.readdressed
@@ -27,6 +41,7 @@ BEGIN
 			WHERE q.site = f.site AND q.forest = f.forest AND (few IS NULL OR q.anchor = ANY (few))
 		) p ON p.anchor = t.anchor
 		WHERE CASE WHEN t.anchor IS NULL THEN p.state = 'active'
+			WHEN t.same THEN false
 			WHEN p.anchor IS NULL THEN true
 			ELSE p.state <> 'active' OR p.address <> t.address OR p.enabled <> t.enabled OR p.kind <> t.kind
 			OR (p.native, p.installation, p.name, p.created_at) IS DISTINCT FROM (t.native, t.installation, t.name, t.created_at)
@@ -86,11 +101,12 @@ BEGIN
 	WHERE c.removed OR c.disabled OR c.readdressed;
 END $$;
 
--- Leaves the people of grave changes as they are.
+-- Leaves the people of grave changes as they are; their entries have not been seen, then.
 CREATE FUNCTION sync_leave_out() RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
+	UPDATE sync_target t SET digest = NULL FROM sync_change c WHERE c.anchor = t.anchor AND (c.disabled OR c.readdressed);
 	DELETE FROM sync_change WHERE removed OR disabled OR readdressed;
 END $$;
 

@@ -7,8 +7,13 @@ SET LOCAL search_path = hedgerow, pg_catalog, pg_temp;
 
 CREATE FUNCTION sync_apply_people(f forest, few text[]) RETURNS void
 LANGUAGE plpgsql
+SET hedgerow.publishing = on
 AS $$
+DECLARE
+	keys bigint[] := (SELECT array_agg(sync_key(f.forest, a)) FROM unnest(few) a);
 BEGIN
+	DELETE FROM sync_seen k WHERE k.key IN (SELECT sync_key(f.forest, c.anchor) FROM sync_change c)
+		AND (keys IS NULL OR k.key = ANY (keys));
 	IF EXISTS (SELECT FROM sync_change WHERE removed) THEN
 		UPDATE person p SET state = 'deleted', changed_at = now()
 		FROM sync_change c
@@ -30,9 +35,28 @@ BEGIN
 	END IF;
 END $$;
 
+-- All that is staged, into a forest without anybody. Returns how many people.
+CREATE FUNCTION sync_add_all(f forest) RETURNS bigint
+LANGUAGE plpgsql
+SET hedgerow.publishing = on
+AS $$
+DECLARE
+	added bigint;
+BEGIN
+	INSERT INTO person (site, forest, anchor, address, native, installation, name, kind, enabled, details, created_at)
+	SELECT f.site, f.forest, t.anchor, t.address, t.native, t.installation, t.name, t.kind, t.enabled, t.details, t.created_at
+	FROM sync_target t WHERE t.valid;
+	GET DIAGNOSTICS added = ROW_COUNT;
+	INSERT INTO alias (site, forest, anchor, address)
+	SELECT f.site, f.forest, t.anchor, v FROM sync_target t CROSS JOIN unnest(t.aliases) AS u (v)
+	WHERE t.valid AND t.aliases IS NOT NULL;
+	RETURN added;
+END $$;
+
 -- What people were called until now, for those who have another address; before sync_apply_people.
 CREATE FUNCTION sync_note_former(f forest, few text[]) RETURNS void
 LANGUAGE plpgsql
+SET hedgerow.publishing = on
 AS $$
 BEGIN
 	INSERT INTO alias AS a (site, forest, anchor, address, until)
@@ -49,6 +73,7 @@ END $$;
 -- that is the person's address again is no alias.
 CREATE FUNCTION sync_apply_aliases(f forest, few text[]) RETURNS void
 LANGUAGE plpgsql
+SET hedgerow.publishing = on
 AS $$
 BEGIN
 	DELETE FROM alias a USING sync_change c JOIN sync_target t ON t.anchor = c.anchor
@@ -66,6 +91,7 @@ END $$;
 -- is over.
 CREATE FUNCTION sync_forget(f forest) RETURNS void
 LANGUAGE plpgsql
+SET hedgerow.publishing = on
 AS $$
 DECLARE
 	gone text[] := ARRAY(SELECT p.anchor FROM person p

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A run from its beginning to its end, and when the next is due. sync_plan, sync_open, sync_begin,
--- sync_at, sync_finish and sync_fail are called by the daemon.
+-- sync_at, sync_finish, sync_remember and sync_fail are called by the daemon.
 
 SET LOCAL search_path = hedgerow, pg_catalog, pg_temp;
 
@@ -88,9 +88,9 @@ AS $$
 	WHERE m.site = f.site AND m.forest = f.forest AND m.version > f.mapping_version
 $$;
 
--- Begins a run in the session that has the lease, and makes its staging table: anchor, dn, gone,
--- refused ('field: reason' of values that the daemon would not stage), then one text[] an attribute,
--- in the order of `attributes`. A changes run begins only when the source is still what `known` is the
+-- Begins a run in the session that has the lease, and makes its staging table: given (1, 2, ...), anchor,
+-- dn, gone, refused ('field: reason' of values that the daemon would not stage), then one text[] an
+-- attribute, in the order of `attributes`, and a digest of all that follows gone. A changes run begins only when the source is still what `known` is the
 -- fingerprint of, else `run` is NULL; it is written down when it ends, if there is anything to say.
 CREATE FUNCTION sync_begin(forest_name text, run_kind text, draft boolean, node_name text, known text DEFAULT NULL,
 	OUT run bigint, OUT s sync_source) RETURNS SETOF record
@@ -147,7 +147,7 @@ AS $$
 DECLARE
 	r sync_run%ROWTYPE;
 BEGIN
-	SELECT * INTO r FROM sync_now WHERE id = number;
+	SELECT * INTO r FROM sync_now WHERE id = number AND state = 'running';
 	IF NOT FOUND THEN
 		PERFORM refuse(format('run %s is not under way in this session', number), 'begin another');
 	END IF;
@@ -184,9 +184,8 @@ DECLARE
 	r sync_run%ROWTYPE := sync_running(number);
 	f forest%ROWTYPE;
 	few text[];
-	trouble text;
 BEGIN
-	PERFORM sync_lock(r.forest);
+	PERFORM sync_lock(r.forest), sync_distinct();
 	f := sync_forest(r.forest);
 	r.staged := clock_timestamp();
 	SELECT count(*) FILTER (WHERE NOT gone), count(*) FILTER (WHERE NOT gone AND NOT valid AND problem IS NULL)
@@ -194,12 +193,34 @@ BEGIN
 	IF r.kind = 'changes' THEN
 		few := ARRAY(SELECT anchor FROM sync_target);
 	ELSE
-		trouble := sync_emptiness(f, r.read);
-		IF trouble IS NOT NULL THEN
-			RETURN sync_fail(number, trouble, true);
+		r.error := sync_emptiness(f, r.read);
+		IF r.error IS NOT NULL THEN
+			RETURN sync_fail(number, r.error, true);
 		END IF;
 	END IF;
-	PERFORM sync_tell(number, 'compare', r.read), sync_compare(f, few), sync_refuse();
+	PERFORM sync_refuse();
+	IF r.kind = 'full' AND NOT EXISTS (SELECT FROM person WHERE site = f.site AND forest = f.forest) THEN
+		r := sync_import(r, f);
+	ELSE
+		r := sync_judge(r, f, few);
+		r.state := CASE WHEN r.kind = 'dry-run' THEN sync_preview(r, f) WHEN r.error IS NOT NULL THEN sync_hold(r, f)
+			ELSE sync_apply(r, f, few) END;
+	END IF;
+	IF r.kind <> 'dry-run' THEN
+		PERFORM sync_keep_positions(f, r.kind);
+	END IF;
+	SELECT count(*) INTO r.refused FROM sync_refused x
+	WHERE r.kind = 'changes' AND x.site = f.site AND x.forest = f.forest;
+	r.refused := r.refused + (SELECT count(*) FROM sync_refusal WHERE r.kind <> 'changes');
+	RETURN sync_end(r);
+END $$;
+
+-- What the run would do, and what the guard says to that.
+CREATE FUNCTION sync_judge(r sync_run, f forest, few text[]) RETURNS sync_run
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	PERFORM sync_tell(r.id, 'compare', r.read), sync_compare(f, few);
 	IF r.kind = 'changes' THEN
 		SELECT g.kept, g.wants_full INTO r.kept, r.wants_full FROM sync_guard_changes(f) g;
 	ELSE
@@ -208,49 +229,45 @@ BEGIN
 	SELECT count(*) FILTER (WHERE action = 'add'), count(*) FILTER (WHERE action IN ('change', 'address')),
 		count(*) FILTER (WHERE c.readdressed), count(*) FILTER (WHERE c.removed), count(*) FILTER (WHERE c.disabled)
 	INTO r.added, r.changed, r.readdressed, r.removed, r.disabled FROM sync_change c;
-
-	IF r.kind = 'dry-run' THEN
-		PERFORM sync_record_changes(number, f, few), sync_record_refusals(number, f);
-		r.state := 'previewed';
-	ELSE
-		IF r.error IS NOT NULL THEN
-			r.difference := sync_hold(r, f);
-			r.state := 'held';
-		ELSE
-			r.state := sync_apply(r, f, few);
-		END IF;
-		PERFORM sync_keep_positions(f, r.kind);
-	END IF;
-	IF r.kind = 'changes' THEN
-		SELECT count(*) INTO r.refused FROM sync_refused x WHERE x.site = f.site AND x.forest = f.forest;
-	ELSE
-		SELECT count(*) INTO r.refused FROM sync_refusal;
-	END IF;
-	RETURN sync_end(r);
+	RETURN r;
 END $$;
 
--- Applies the difference; returns the state that the run ends in.
+-- The first import of a forest: nothing to compare with, to guard or to write down.
+CREATE FUNCTION sync_import(r sync_run, f forest) RETURNS sync_run
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	PERFORM sync_tell(r.id, 'apply', r.read);
+	r.added := sync_add_all(f);
+	PERFORM sync_record_refusals(r.id, f);
+	r.state := CASE WHEN r.added + sync_apply_refusals(f, false) > 0 THEN 'applied' ELSE 'unchanged' END;
+	PERFORM sync_settle(r, f);
+	RETURN r;
+END $$;
+
+CREATE FUNCTION sync_preview(r sync_run, f forest) RETURNS text
+LANGUAGE plpgsql
+AS $$
+BEGIN
+	PERFORM sync_record_changes(r.id, f, NULL), sync_record_refusals(r.id, f);
+	RETURN 'previewed';
+END $$;
+
+-- Applies the difference.
 CREATE FUNCTION sync_apply(r sync_run, f forest, few text[]) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
 	changes bigint := (SELECT count(*) FROM sync_change);
-	first_import boolean := changes > 0 AND NOT EXISTS (SELECT FROM person WHERE site = f.site AND forest = f.forest);
 	refusals bigint;
 BEGIN
 	IF few IS NULL AND changes BETWEEN 1 AND 1000 THEN
 		few := ARRAY(SELECT anchor FROM sync_change);
 	END IF;
-	IF NOT first_import AND changes > 0 THEN
-		PERFORM sync_record_changes(r.id, f, few);
-	END IF;
 	PERFORM sync_record_refusals(r.id, f);
 	IF changes > 0 THEN
-		PERFORM sync_tell(r.id, 'apply', changes);
-		IF NOT first_import THEN
-			PERFORM sync_note_former(f, few);
-		END IF;
-		PERFORM sync_apply_aliases(f, few), sync_apply_people(f, few);
+		PERFORM sync_record_changes(r.id, f, few), sync_tell(r.id, 'apply', changes), sync_note_former(f, few),
+			sync_apply_aliases(f, few), sync_apply_people(f, few);
 	END IF;
 	refusals := sync_apply_refusals(f, r.kind = 'changes');
 	IF r.kind = 'full' THEN
@@ -282,21 +299,20 @@ BEGIN
 END $$;
 
 -- Holds the difference. One that is held already is not written down again.
-CREATE FUNCTION sync_hold(r sync_run, f forest) RETURNS bigint
+CREATE FUNCTION sync_hold(r sync_run, f forest) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
-	hash bigint;
+	hash bigint := (SELECT coalesce(sum(hashtextextended(concat_ws(' ', c.anchor, c.action, t.address, t.native, t.installation,
+			t.name, t.kind, t.enabled, t.details, t.created_at, t.aliases), 0) >> 8), 0) % 4611686018427387904
+		FROM sync_change c LEFT JOIN sync_target t ON t.anchor = c.anchor);
 BEGIN
-	SELECT coalesce(sum(hashtextextended(c.anchor || ' ' || c.action || ' ' || coalesce(t::text, ''), 0) >> 8), 0)
-		% 4611686018427387904
-	INTO hash FROM sync_change c LEFT JOIN sync_target t ON t.anchor = c.anchor;
-	IF EXISTS (SELECT FROM sync_state s JOIN sync_run h ON h.id = s.held_run
+	UPDATE sync_run SET difference = hash WHERE id = r.id;
+	IF NOT EXISTS (SELECT FROM sync_state s JOIN sync_run h ON h.id = s.held_run
 		WHERE s.site = f.site AND s.forest = f.forest AND h.difference = hash) THEN
-		RETURN hash;
+		PERFORM sync_record_changes(r.id, f, NULL), sync_record_refusals(r.id, f), sync_lapse(f, r.id);
 	END IF;
-	PERFORM sync_record_changes(r.id, f, NULL), sync_record_refusals(r.id, f), sync_lapse(f, r.id);
-	RETURN hash;
+	RETURN 'held';
 END $$;
 
 -- Writes the end of a run down and sets the time of the next. Of a changes run that found no difference
@@ -309,7 +325,7 @@ BEGIN
 	IF r.kind <> 'changes' THEN
 		UPDATE sync_run t SET state = r.state, staged = r.staged, finished = r.finished, read = r.read, skipped = r.skipped,
 			added = r.added, changed = r.changed, readdressed = r.readdressed, removed = r.removed, disabled = r.disabled,
-			kept = r.kept, refused = r.refused, difference = r.difference, error = r.error
+			kept = r.kept, refused = r.refused, error = r.error
 		WHERE t.id = r.id;
 	ELSIF r.state <> 'unchanged' OR r.kept > 0 THEN
 		INSERT INTO sync_run SELECT r.*;
@@ -323,7 +339,8 @@ BEGIN
 		FROM forest f
 		WHERE s.site = r.site AND s.forest = r.forest AND f.site = r.site AND f.forest = r.forest;
 	END IF;
-	PERFORM sync_clear(), set_config('application_name', 'hedgerow-directory', false);
+	UPDATE sync_now SET state = r.state;
+	PERFORM set_config('application_name', 'hedgerow-directory', false);
 	RETURN r;
 END $$;
 

@@ -269,7 +269,7 @@ GRANT SELECT ON setting TO hedgerow_directory;
 GRANT USAGE ON SEQUENCE sync_run_id_seq TO hedgerow_directory;
 GRANT SELECT, INSERT, UPDATE ON sync_state TO hedgerow_directory;
 GRANT SELECT, INSERT, DELETE ON sync_refused TO hedgerow_directory;
-GRANT SELECT, INSERT, UPDATE, DELETE ON sync_run, sync_cursor, sync_difference TO hedgerow_directory;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sync_run, sync_cursor, sync_difference, sync_seen TO hedgerow_directory;
 
 COMMENT ON FUNCTION forest_sync IS 'Asks for a run of a forest now';
 COMMENT ON FUNCTION release_run IS 'Lets the held run of a forest be applied';

@@ -66,7 +66,7 @@ BEGIN
 		PERFORM pg_temp.entry('p9', 'user.9@example.com', 'u9', name);
 		PERFORM pg_temp.stage('globex', those => '{p9}');
 	END LOOP;
-	RETURN hedgerow.sync_finish(number);
+	RETURN pg_temp.end(number);
 END $$;
 SELECT is((SELECT read || ' ' || changed FROM pg_temp.twice('full', 'Early', 'Late')), '61 1', 'counts once');
 SELECT is((SELECT name FROM hedgerow.person WHERE anchor = 'p9'), 'Late', 'as given last');
@@ -77,9 +77,9 @@ DECLARE
 	number bigint := pg_temp.begin('globex', 'changes');
 BEGIN
 	PERFORM pg_temp.stage('globex', those => '{p9}');
-	INSERT INTO sync_staging (anchor, gone) VALUES ('p10', true), ('p9', true);
+	PERFORM pg_temp.stage_gone('p10'), pg_temp.stage_gone('p9');
 	PERFORM pg_temp.stage('globex', those => '{p10}');
-	PERFORM hedgerow.sync_finish(number);
+	PERFORM pg_temp.end(number);
 END $$;
 SELECT is((SELECT string_agg(anchor || ' ' || state, ', ' ORDER BY anchor) FROM hedgerow.person WHERE anchor IN ('p9', 'p10')), 'p10 active, p9 deleted',
 	'gone and there again, there and then gone: the last counts');
@@ -93,7 +93,7 @@ BEGIN
 		PERFORM pg_temp.stage('globex');
 	END IF;
 	PERFORM hedgerow.sync_at('dc=globex,dc=example', 'syncrepl', 'ldap.globex.example', 'i1', 7, cookie::bytea, entries);
-	RETURN hedgerow.sync_finish(number);
+	RETURN pg_temp.end(number);
 END $$;
 SELECT is((pg_temp.move('full', 'c1')).state, 'applied', 'a full run with a cursor');
 SELECT is((SELECT convert_from(cookie, 'UTF8') || ' ' || method || ' ' || server || ' ' || incarnation || ' ' || usn || ' ' || entries FROM hedgerow.sync_cursor),
