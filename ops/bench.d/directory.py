@@ -70,6 +70,22 @@ def wait_until(condition, what, seconds, pause=0.05):
         time.sleep(pause)
 
 
+def cpu(pid):
+    """Seconds of processor time of a process and its children, living and gone."""
+    total = 0
+    for one in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{one}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(one) == pid:
+            total += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == pid:
+            total += sum(map(int, fields[11:13]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 class Site:
     def __init__(self, conninfo):
         self.connection = psycopg2.connect(conninfo)
@@ -94,6 +110,10 @@ class Bench:
         with open(f"{options.lab}/{system}/access", encoding="utf-8") as file:
             self.url, self.base, self.reader, self.admin, self.admin_password = file.read().split("\n")[:5]
         self.filter = self.people = None  # of the forest, once it is there
+
+    def cpu(self):
+        """Of the directory's server, our daemon, and the PostgreSQLs of both sites."""
+        return [cpu(pid) for pid in self.options.watch]
 
     # The forest, all at once: the daemon begins to read when it is committed.
     def add_forest(self, among=None):
@@ -216,16 +236,24 @@ class Bench:
 
     def measure(self):
         rounds = {"ldapsearch_s": [], "first_publish_s": [], "unchanged_run_s": [], "first_publish_everywhere_s": []}
+        spent = {"ldapsearch": [], "first_publish": [], "unchanged_run": []}
         written = entries = 0
+
+        def spending(name, action):
+            before = self.cpu()
+            result = action()
+            spent[name].append([after - then for after, then in zip(self.cpu(), before)])
+            return result
+
         self.first_publish(f"({NAMES[self.system]}=*0)")
         tenth = self.rss_mib()
         for number in range(self.options.rounds):
             self.remove_forest()
             self.settle()
-            first, everywhere, entries = self.first_publish()
+            first, everywhere, entries = spending("first_publish", self.first_publish)
             self.settle()
-            rounds["ldapsearch_s"].append(self.search())
-            unchanged, rows = self.unchanged_run()
+            rounds["ldapsearch_s"].append(spending("ldapsearch", self.search))
+            unchanged, rows = spending("unchanged_run", self.unchanged_run)
             written += rows
             rounds["first_publish_s"].append(first)
             rounds["first_publish_everywhere_s"].append(everywhere)
@@ -237,7 +265,9 @@ class Bench:
                 **{name: round(statistics.median(values), 3) for name, values in rounds.items()},
                 "rows_written": written, "rss_mib": round(self.rss_mib(), 1), "rss_of_a_tenth_mib": round(tenth, 1),
                 "change_visible_ms": round(statistics.median(took), 1) if took else None,
-                "change_visible_worst_ms": round(max(took), 1) if took else None}
+                "change_visible_worst_ms": round(max(took), 1) if took else None,
+                "cpu_s": {name: [round(statistics.median(column), 2) for column in zip(*values)]
+                          for name, values in spent.items()}}
 
 
 # --- the table ---
@@ -248,13 +278,16 @@ def report(results, as_json):
         return
 
     def row(title, text):
-        print(f"{title:<52}" + "".join(f"{text(one):>16}" for one in results))
+        print(f"{title:<52}" + "".join(f"{text(one):>24}" for one in results))
 
     def ms(name):
         return lambda one: "-" if one[name] is None else f"{one[name]:.0f} ms"
 
     def ratio(name):
         return lambda one: f"{one[name] / one['ldapsearch_s']:.2f}"
+
+    def spent(name):
+        return lambda one: " + ".join(f"{seconds:.1f}" for seconds in one["cpu_s"][name])
     print()
     row("", lambda one: one["system"])
     row("entries", lambda one: f"{one['entries']:,}")
@@ -265,6 +298,10 @@ def report(results, as_json):
     row("full run without a change", lambda one: f"{one['unchanged_run_s']:.2f} s")
     row("    times ldapsearch", ratio("unchanged_run_s"))
     row("    rows that it wrote", lambda one: f"{one['rows_written']}")
+    row("processors: directory + daemon + PostgreSQL, two", lambda one: "")
+    row("    ldapsearch, in seconds", spent("ldapsearch"))
+    row("    first publish, until everybody is known", spent("first_publish"))
+    row("    full run without a change", spent("unchanged_run"))
     row("memory of the daemon, at most", lambda one: f"{one['rss_mib']:.1f} MiB")
     row("    when it had read a tenth of the entries", lambda one: f"{one['rss_of_a_tenth_mib']:.1f} MiB")
     row("change to routable at both sites, median", ms("change_visible_ms"))
@@ -284,6 +321,7 @@ def main():
         verb.add_argument(name, required=True)
     for name in ("--rounds", "--changes", "--daemon"):
         verb.add_argument(name, required=True, type=int)
+    verb.add_argument("--watch", required=True, type=int, nargs=4)
     verb = verbs.add_parser("report")
     verb.add_argument("--json", action="store_true")
     verb.add_argument("file")

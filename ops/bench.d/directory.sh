@@ -65,16 +65,18 @@ samba_directory() {
 }
 
 directory_measure() { # SYSTEM
-	local system=$1
+	local system=$1 server
+	server=$(case $system in openldap) echo slapd-openldap ;; samba) echo samba ;; esac)
 	say "filling $system"
 	mkdir -m 700 "$LAB/$system"
 	"${system}_directory" >"$LAB/log/$system-made.log" 2>&1 ||
 		die "$system: $(tail -n 5 "$LAB/log/$system-made.log")"
 	process_run directory-a "$build/hedgerow-directory" -c "$LAB/a/directory.ini"
 	/usr/bin/python3 "$here/directory.py" measure "$system" --lab "$LAB" --rounds "$rounds" --changes "$changes" \
-		--daemon "$(process_pid directory-a)" --a "$(postgres_conninfo a)" --b "$(postgres_conninfo b)" >>"$LAB/results"
+		--daemon "$(process_pid directory-a)" --watch "$(process_pid "$server")" "$(process_pid directory-a)" \
+		"$(process_pid postgres-a)" "$(process_pid postgres-b)" --a "$(postgres_conninfo a)" --b "$(postgres_conninfo b)" >>"$LAB/results"
 	process_end directory-a TERM 20
-	process_end "$(case $system in openldap) echo slapd-openldap ;; samba) echo samba ;; esac)" TERM 10
+	process_end "$server" TERM 10
 }
 
 bench_directory() {
