@@ -37,7 +37,8 @@ SQL
 	section LINKS "SELECT peer, state, date_trunc('second', since) AS since, queued, node, detail FROM hedgerow.link_status" || return
 	section STREAMS "SELECT installation, domain, state, date_trunc('second', since) AS since, queued, node, detail FROM hedgerow.stream_status" || return
 	section 'QUEUES WITH SOMETHING IN THEM' "SELECT queue, depth, served FROM hedgerow.queues WHERE depth > 0" || return
-	section FORESTS "SELECT forest, people, state, date_trunc('second', last_good) AS last_good, refused,
+	section FORESTS "SELECT forest, people, state, date_trunc('second', last_good) AS last_good, changes_by AS changes,
+		date_trunc('second', lag) AS lag, refused,
 		CASE WHEN held_run IS NOT NULL THEN 'run ' || held_run || ' is HELD: hedgerow forest release or drop ' || forest END AS held, error
 		FROM hedgerow.sync_status" || return
 	count=$(printf 'SELECT count(*) FROM hedgerow.dead_letters;\n' | ask) || return

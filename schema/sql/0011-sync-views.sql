@@ -72,9 +72,9 @@ COMMENT ON VIEW sync_progress IS 'What a run under way is doing: read, compare o
 CREATE VIEW sync_status AS
 	SELECT f.forest, f.kind, last.state, last.started AS last_run, s.last_good,
 		CASE WHEN c.followed THEN interval '0' ELSE now() - coalesce(c.lost, s.last_good) END AS lag, whole.finished AS last_full,
-		CASE WHEN last.state = 'running' THEN NULL ELSE coalesce(s.next_run, now()) END AS next_run,
+		CASE WHEN last.state = 'running' THEN NULL WHEN s.wants_full THEN now() ELSE coalesce(s.next_run, now()) END AS next_run,
 		c.changes_by,
-		s.held_run, s.failures, last.error,
+		s.held_run, s.failures, coalesce(c.trouble, last.error) AS error,
 		(SELECT count(*) FROM person p WHERE p.site = f.site AND p.forest = f.forest AND p.state = 'active') AS people,
 		(SELECT count(*) FROM sync_refused x WHERE x.site = f.site AND x.forest = f.forest) AS refused,
 		whole.kept, f.mapping_version
@@ -85,6 +85,7 @@ CREATE VIEW sync_status AS
 	LEFT JOIN sync_run whole ON whole.id = s.last_full
 	LEFT JOIN LATERAL (SELECT bool_and(x.state = 'followed') AS followed,
 			min(x.since) FILTER (WHERE x.state IN ('lost', 'refused')) AS lost,
+			string_agg(DISTINCT x.detail, '; ') FILTER (WHERE x.state IN ('lost', 'refused')) AS trouble,
 			string_agg(DISTINCT coalesce(x.method || ' ', '') || CASE WHEN x.state = 'followed' THEN x.server
 				ELSE x.state END, ', ') AS changes_by
 		FROM sync_contexts x WHERE x.forest = f.forest) c ON true

@@ -179,6 +179,13 @@ SELECT is((hedgerow.sync_finish(:number)).state, 'unchanged', 'a run ends that b
 SELECT results_eq($$SELECT due_ms, kind FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, 'full')$$, 'and another is due');
 SELECT hedgerow.remove_context('globex', 'dc=sub,dc=globex,dc=example'), pg_temp.run() \g /dev/null
 
+---- A directory that is away
+SELECT hedgerow.status_report('d1', '{forest}', '{"globex/dc=globex,dc=example"}', '{lost}', '{no route}', '{}', '{}', '{}', '{}') \g /dev/null
+SELECT is((SELECT error || ', ' || (changes_by LIKE '%lost') FROM hedgerow.sync_status), 'no route, true', 'the status says why its changes do not come');
+SELECT hedgerow.status_report('d1', '{forest}', '{"globex/dc=globex,dc=example"}', '{followed}', '{syncrepl}', '{}', '{}', '{}', '{}') \g /dev/null
+SELECT is((SELECT error FROM hedgerow.sync_status), NULL, 'until they do');
+SELECT is((SELECT lag FROM hedgerow.sync_status), interval '0', 'without a lag, then');
+
 ---- What is seen while a run is under way
 SELECT set_config('application_name', 'psql', false) \g /dev/null
 SELECT pg_temp.begin('globex', 'full') AS number \gset
