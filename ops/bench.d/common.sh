@@ -43,7 +43,11 @@ cleanup() {
 	trap - EXIT
 	set +e
 	for name in $(process_names); do
-		case $name in postgres-*) ;; *) process_end "$name" TERM 5 ;; esac
+		case $name in
+		postgres-*) ;;
+		postfix) postfix_stop ;;
+		*) process_end "$name" TERM 5 ;;
+		esac
 	done
 	for name in $(process_names); do
 		process_end "$name" QUIT 10

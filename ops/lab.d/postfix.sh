@@ -87,6 +87,13 @@ postfix_master() {
 		    -o smtpd_tls_security_level=encrypt
 		    -o smtpd_sasl_auth_enable=yes
 		    -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+	END
+	postfix_services
+}
+
+# All of master.cf but who listens.
+postfix_services() {
+	cat <<-END
 		pickup    unix  n - n 60 1 pickup
 		cleanup   unix  n - n - 0 cleanup
 		qmgr      unix  n - n 300 1 qmgr
