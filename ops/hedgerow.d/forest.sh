@@ -17,8 +17,8 @@ forest show|show|FOREST [RUN]|SELECT action, address, anchor, before, after, rea
 forest held|show|[FOREST]|SELECT forest, run, action, address, anchor, before, after, reason FROM hedgerow.sync_held WHERE :'forest' IN ('', forest)|what runs wait for a decision, and what they would do
 forest refused|show|[FOREST]|SELECT * FROM hedgerow.sync_refusals WHERE :'forest' IN ('', forest)|entries and values that are not published
 forest errors|show|[FOREST]|SELECT * FROM hedgerow.sync_errors WHERE :'forest' IN ('', forest)|why runs failed, each cause once
-forest release|call|FOREST|release_run|apply the run that is held
-forest drop|call|FOREST|drop_run|drop the run that is held: the people stay as they are
+forest release|call|FOREST [RUN]|release_run|apply the run that is held; with RUN, only when it is that one
+forest drop|call|FOREST [RUN]|drop_run|drop the run that is held: the people stay as they are
 TABLE
 
 # What is known of the run that was asked for: "ended RUN STATE", or how far it is
@@ -56,7 +56,7 @@ SELECT format('%-8s %s%s', action, coalesce(address, anchor), coalesce(' (' || r
 	FROM hedgerow.sync_differences WHERE run = :'run' ORDER BY action DESC, address LIMIT 20;
 SELECT format('... and %s more: hedgerow forest show %s %s', count(*) - 20, min(forest), :'run')
 	FROM hedgerow.sync_differences WHERE run = :'run' HAVING count(*) > 20;
-SELECT format('It waits for a decision: hedgerow forest held %s; then hedgerow forest release %1$s, or drop %1$s', forest)
+SELECT format('It waits for a decision: hedgerow forest held %s; then hedgerow forest release %1$s %2$s, or drop %1$s %2$s', forest, run)
 	FROM hedgerow.sync_runs WHERE run = :'run' AND state = 'held';
 SQL
 }

@@ -100,6 +100,7 @@ CREATE TABLE sync_refused (
 	anchor text NOT NULL,
 	field text NOT NULL,
 	reason text NOT NULL,
+	dn text, -- the name that the directory gave the entry when it was refused
 	since timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (site, forest, anchor, field, reason)
 );
@@ -230,6 +231,8 @@ SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 BEGIN
 	DELETE FROM sync_state WHERE site = OLD.site AND forest = OLD.forest;
+	DELETE FROM sync_difference d USING sync_run r WHERE r.site = OLD.site AND r.forest = OLD.forest AND d.run = r.id;
+	DELETE FROM sync_run WHERE site = OLD.site AND forest = OLD.forest;
 	DELETE FROM sync_refused WHERE site = OLD.site AND forest = OLD.forest;
 	DELETE FROM sync_cursor WHERE site = OLD.site AND forest = OLD.forest;
 	DELETE FROM sync_seen WHERE OLD.site = local_site() AND forest = OLD.forest;

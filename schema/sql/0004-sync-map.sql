@@ -167,14 +167,14 @@ BEGIN
 	-- 1 fields, 2 installation, 3 forest, 4 site, 5 details
 	RETURN format($sql$
 	INSERT INTO sync_target (given, anchor, gone, valid, address, native, installation, name, kind, enabled, details, created_at,
-		aliases, digest, problem, refusals)
+		aliases, digest, problem, dn, refusals)
 	WITH place AS MATERIALIZED (
 		SELECT DISTINCT ON (installation) installation, native_domain FROM installation
 		WHERE forest = %3$L ORDER BY installation, site = %4$L DESC, site),
 	sole AS MATERIALIZED (
 		SELECT min(installation) AS installation FROM installation WHERE site = %4$L AND forest = %3$L HAVING count(*) = 1),
 	raw AS (
-		SELECT s.given, s.anchor, s.gone, s.digest, s.refused, w.installation AS wanted, p.installation, p.native_domain,
+		SELECT s.given, s.anchor, s.dn, s.gone, s.digest, s.refused, w.installation AS wanted, p.installation, p.native_domain,
 			%1$s, %5$s AS details
 		FROM (SELECT * FROM sync_staging WHERE given > before) s
 		CROSS JOIN LATERAL (SELECT nullif(coalesce(%2$s, (SELECT installation FROM sole)), 'none') AS installation OFFSET 0) w
@@ -210,7 +210,7 @@ BEGIN
 		FROM folded f OFFSET 0)
 	SELECT given, anchor, gone, is_person AND problem IS NULL, address_folded,
 		CASE WHEN is_placed THEN native_folded END, CASE WHEN is_placed THEN installation END, name, is_kind,
-		coalesce(is_enabled, false), details, created_at, a.good, digest, problem,
+		coalesce(is_enabled, false), details, created_at, a.good, digest, problem, dn,
 		refused || CASE WHEN is_person AND (problem IS NOT NULL OR is_enabled IS NULL OR created_at IS NULL AND created IS NOT NULL
 				OR a.bad IS NOT NULL) THEN
 			array_remove(ARRAY[problem,
@@ -280,10 +280,10 @@ BEGIN
 		(SELECT string_agg(format(', a%s text[] COLLATE "C"', n), '' ORDER BY n) FROM generate_series(1, cardinality(attributes)) n));
 	CREATE TEMP TABLE sync_target (given bigint, anchor text COLLATE "C", gone boolean, valid boolean, address text COLLATE "C",
 		native text COLLATE "C", installation text, name text, kind text, enabled boolean, details jsonb,
-		created_at timestamptz, aliases text[], digest bigint, problem text, refusals text[], same boolean NOT NULL DEFAULT false);
+		created_at timestamptz, aliases text[], digest bigint, problem text, dn text, refusals text[], same boolean NOT NULL DEFAULT false);
 	CREATE TEMP TABLE sync_change (anchor text COLLATE "C", action text, known boolean, was_active boolean, removed boolean,
 		disabled boolean, readdressed boolean);
-	CREATE TEMP TABLE sync_refusal (anchor text COLLATE "C", field text, reason text);
+	CREATE TEMP TABLE sync_refusal (anchor text COLLATE "C", field text, reason text, dn text);
 	CREATE TEMP TABLE sync_position (LIKE sync_cursor INCLUDING DEFAULTS);
 	CREATE TEMP TABLE sync_now (LIKE sync_run);
 	EXECUTE format($sql$
@@ -302,19 +302,21 @@ BEGIN
 	PERFORM set_config('hedgerow.sync_prepared', fingerprint, false);
 END $$;
 
--- Empties them. TRUNCATE writes to the catalogue, which a handful of rows is not worth.
+-- Empties them. TRUNCATE writes to the catalogue, which the handful of rows of a changes run is not worth;
+-- but nobody vacuums temporary tables.
 CREATE FUNCTION sync_clear() RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-	IF (SELECT read > 10000 FROM sync_now) THEN
-		TRUNCATE sync_target, sync_change, sync_refusal;
-	ELSE
-		DELETE FROM sync_target;
-		DELETE FROM sync_change;
-		DELETE FROM sync_refusal;
+	IF EXISTS (SELECT FROM sync_now WHERE kind <> 'changes') OR pg_relation_size('pg_temp.sync_target')
+		+ pg_relation_size('pg_temp.sync_change') + pg_relation_size('pg_temp.sync_now') > 1000000 THEN
+		TRUNCATE sync_staging, sync_target, sync_change, sync_refusal, sync_position, sync_now;
+		RETURN;
 	END IF;
 	DELETE FROM sync_staging;
+	DELETE FROM sync_target;
+	DELETE FROM sync_change;
+	DELETE FROM sync_refusal;
 	DELETE FROM sync_position;
 	DELETE FROM sync_now;
 END $$;

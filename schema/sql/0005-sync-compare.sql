@@ -55,7 +55,7 @@ LANGUAGE plpgsql
 AS $$
 BEGIN
 	INSERT INTO sync_refusal
-	SELECT DISTINCT t.anchor, split_part(v, ': ', 1), substr(v, strpos(v, ': ') + 2)
+	SELECT DISTINCT t.anchor, split_part(v, ': ', 1), substr(v, strpos(v, ': ') + 2), t.dn
 	FROM sync_target t CROSS JOIN unnest(t.refusals) u (v) WHERE t.refusals IS NOT NULL;
 END $$;
 

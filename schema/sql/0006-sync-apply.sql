@@ -156,8 +156,8 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM sync_refusal n
 			WHERE n.anchor = r.anchor AND n.field = r.field AND n.reason = r.reason);
 	GET DIAGNOSTICS gone = ROW_COUNT;
-	INSERT INTO sync_refused (site, forest, anchor, field, reason)
-	SELECT f.site, f.forest, n.anchor, n.field, n.reason FROM sync_refusal n
+	INSERT INTO sync_refused (site, forest, anchor, field, reason, dn)
+	SELECT f.site, f.forest, n.anchor, n.field, n.reason, n.dn FROM sync_refusal n
 	ON CONFLICT DO NOTHING;
 	GET DIAGNOSTICS fresh = ROW_COUNT;
 	RETURN gone + fresh;

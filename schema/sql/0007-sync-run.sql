@@ -118,6 +118,7 @@ BEGIN
 	IF run_kind <> 'changes' THEN
 		PERFORM sync_prune(f.site, f.forest);
 		INSERT INTO sync_run SELECT r.*;
+		PERFORM sync_tell(r.id, 'read', 0);
 		INSERT INTO sync_state AS st (site, forest, next_run) VALUES (f.site, f.forest, now() + f.sync_interval)
 		ON CONFLICT ON CONSTRAINT sync_state_pkey DO UPDATE SET
 			wants_full = st.wants_full AND run_kind <> 'full',

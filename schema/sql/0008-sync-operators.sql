@@ -31,7 +31,7 @@ END $$;
 
 -- Held runs ------------------------------------------------------------------------------------------
 
-CREATE FUNCTION sync_decide(forest_name text, decision text) RETURNS bigint
+CREATE FUNCTION sync_decide(forest_name text, meant bigint, decision text) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -42,7 +42,10 @@ BEGIN
 	WHERE s.site = f.site AND s.forest = f.forest FOR UPDATE;
 	IF held IS NULL THEN
 		PERFORM refuse(format('forest "%s" has no held run', forest_name),
-			'see hedgerow.sync_runs: how its runs ended');
+			'see: hedgerow forest runs ' || f.forest);
+	ELSIF meant <> held THEN
+		PERFORM refuse(format('run %s of forest "%s" is held, not run %s', held, f.forest, meant),
+			format('the difference has changed since; look at it: hedgerow forest held %s', f.forest));
 	END IF;
 	UPDATE sync_run SET state = decision WHERE id = held;
 	UPDATE sync_state SET held_run = NULL, decided_run = held, decided_at = clock_timestamp()
@@ -50,17 +53,17 @@ BEGIN
 	RETURN forest_sync(f.forest);
 END $$;
 
--- Decides on the held run of a forest. Released: the next run applies its difference; what is new in it
+-- Decides on the held run of a forest; with `run`, only when it is that one. Released: the next run applies its difference; what is new in it
 -- counts against the guard alone. Dropped: the people whom it would have removed, disabled or given
 -- another address stay as they are until the directory says otherwise of them, or of others too. Both
 -- ask for a run at once.
-CREATE FUNCTION release_run(forest text) RETURNS bigint
+CREATE FUNCTION release_run(forest text, run bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, hedgerow, pg_temp
-AS $$ SELECT sync_decide($1, 'released') $$;
+AS $$ SELECT sync_decide($1, $2, 'released') $$;
 
-CREATE FUNCTION drop_run(forest text) RETURNS bigint
+CREATE FUNCTION drop_run(forest text, run bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, hedgerow, pg_temp
-AS $$ SELECT sync_decide($1, 'dropped') $$;
+AS $$ SELECT sync_decide($1, $2, 'dropped') $$;
 
 -- Mappings -------------------------------------------------------------------------------------------
 

@@ -24,7 +24,9 @@ CREATE VIEW sync_held AS
 COMMENT ON VIEW sync_held IS 'Runs that wait for a decision, each with all of its difference';
 
 CREATE VIEW sync_refusals AS
-	SELECT forest, anchor, field, reason, since FROM sync_refused ORDER BY forest, anchor, field;
+	SELECT r.forest, r.anchor, r.dn, p.address, r.field, r.reason, r.since
+	FROM sync_refused r LEFT JOIN person p ON p.site = r.site AND p.forest = r.forest AND p.anchor = r.anchor
+	ORDER BY r.forest, r.dn, r.anchor, r.field;
 COMMENT ON VIEW sync_refusals IS 'Directory values and entries that are not published now, and why';
 
 CREATE VIEW sync_errors AS

@@ -416,7 +416,8 @@ BEGIN
 		ARRAY(SELECT a.address FROM hedgerow.alias a
 			WHERE a.site = p.site AND a.forest = p.forest AND a.anchor = p.anchor AND a.address <> p.address
 				AND (a.until IS NULL OR a.until > now()) ORDER BY 1),
-		CASE WHEN p.state <> 'active' THEN p.state
+		CASE WHEN p.state <> 'active' THEN p.state || coalesce((SELECT ': ' || string_agg(r.field || ': ' || r.reason, '; ' ORDER BY r.field, r.reason)
+				FROM hedgerow.sync_refused r WHERE r.site = p.site AND r.forest = p.forest AND r.anchor = p.anchor), '')
 			WHEN NOT EXISTS (SELECT FROM hedgerow.email_domain d WHERE d.site = p.site AND d.forest = p.forest
 				AND d.domain = hedgerow.domain_of(p.address)) THEN 'quarantined: domain not granted'
 			WHEN NOT EXISTS (SELECT FROM hedgerow.winner(p.address) w

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """hedgerow-directory between a real slapd and a real PostgreSQL, on good days and on bad ones."""
+import os
+import pty
 import random
+import re
 import socket
 import subprocess
 import threading
@@ -9,7 +12,7 @@ import ldap
 import pytest
 
 from directorykit import BASE, BUILD, Daemon, Forest, make_authority, free_port
-from labkit import wait_until
+from labkit import TOP, wait_until
 
 PEOPLE = 2000
 
@@ -369,6 +372,31 @@ def test_memory_stays_small(forest):
     if not subprocess.run(["grep", "-q", "__asan_init", BUILD / "hedgerow-directory"], check=False).returncode:
         pytest.skip("a sanitizer's memory is not ours")
     assert forest.daemon.rss_mib() < 64
+
+
+def test_forest_sync_shows_on_a_terminal_how_far_it_is(forest):
+    """Progress goes to the terminal alone, the summary to standard output."""
+    forest.slapd.replace("u7", "displayName", "Seen By Sync")
+    forest.slapd.freeze()
+    screen, terminal = pty.openpty()
+    try:
+        command = subprocess.Popen([TOP / "ops/hedgerow", "-d", forest.registry.conninfo, "forest", "sync", "globex"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, text=True)
+        os.close(terminal)
+        seen = b""
+        while b"read 0 of about" not in seen:
+            seen += os.read(screen, 4096)
+        forest.slapd.thaw()
+        while True:
+            try:
+                seen += os.read(screen, 4096)
+            except OSError:  # the other end is closed
+                break
+    finally:
+        forest.slapd.thaw()
+    summary = command.communicate(timeout=60)[0]
+    assert command.returncode == 0 and b"\n" not in seen, seen
+    assert re.search(r"^run \d+ of globex: (applied|unchanged) after [\d.]+ s\nread \d+, ", summary), summary
 
 
 def test_the_command_line(forest, tmp_path):

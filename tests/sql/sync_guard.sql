@@ -58,6 +58,7 @@ SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'at once');
 SELECT pg_temp.remove(41, 51) \g /dev/null
 SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would remove 11 of 60 people; the guard allows 10 or 10 %', 'what came since counts alone');
 SELECT throws_like($$SELECT hedgerow.release_run('initech')$$, '%initech%', 'an unknown forest is refused');
+SELECT throws_like($$SELECT hedgerow.release_run('globex', 1)$$, '%is held, not run 1', 'nor is a run decided on that is held no more');
 SELECT pg_temp.people(51, 51), pg_temp.people(10, 10), hedgerow.release_run('globex') \g /dev/null
 SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 20 read, +0 ~0 @0 -40 !0, 0 kept, 0 refused', 'a smaller difference is applied');
 SELECT throws_like($$SELECT hedgerow.release_run('globex')$$, '%no held run%', 'the decision is used up');

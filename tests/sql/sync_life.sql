@@ -48,6 +48,12 @@ SELECT is(pg_temp.who('user.2@example.com'), 'Heir as address', 'and who waits h
 SELECT throws_ok($$SELECT hedgerow.forget_person('user.2@example.com')$$, 'HR100', 'user.2@example.com is neither reserved nor a former address at this site', 'once');
 SELECT throws_like($$SELECT hedgerow.forget_person('user.3@example.com')$$, '%neither reserved%', 'who is there is not forgotten');
 
+---- What is broken
+SELECT pg_temp.set('p11', 'mail', 'garbage'), pg_temp.run() \g /dev/null
+SELECT is((SELECT state FROM hedgerow.find_user('user.11@example.com')), 'deleted: address: garbage is not an address local@domain', 'who is removed for a value is found with the reason');
+SELECT is((SELECT address FROM hedgerow.sync_refusals WHERE anchor = 'p11'), 'user.11@example.com', 'and the refusal with who it was');
+SELECT pg_temp.people(11, 11), pg_temp.run() \g /dev/null
+
 ---- Disabling
 SELECT pg_temp.set('p3', 'employeeType', 'disabled') \g /dev/null
 SELECT is((pg_temp.changes('globex', 'p3')).disabled, 1::bigint, 'disabling counts as such');
@@ -115,7 +121,7 @@ SELECT is(pg_temp.who('user.9@example.com'), 'User 10 as alias', 'an alias may t
 ---- Removing the forest
 SELECT hedgerow.remove_installation('im-a', force => true), hedgerow.remove_forest('globex', force => true) \g /dev/null
 SELECT is((SELECT (SELECT count(*) FROM hedgerow.person) + (SELECT count(*) FROM hedgerow.alias) + (SELECT count(*) FROM hedgerow.sync_state)
-	+ (SELECT count(*) FROM hedgerow.sync_refused) + (SELECT count(*) FROM hedgerow.sync_cursor)), 0::bigint, 'a forest goes with all that is known of it');
+	+ (SELECT count(*) FROM hedgerow.sync_run) + (SELECT count(*) FROM hedgerow.sync_difference) + (SELECT count(*) FROM hedgerow.sync_refused) + (SELECT count(*) FROM hedgerow.sync_cursor)), 0::bigint, 'a forest goes with all that is known of it');
 
 SELECT * FROM finish();
 ROLLBACK;

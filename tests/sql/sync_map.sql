@@ -16,6 +16,7 @@ SELECT pg_temp.entry('v1', 'no address', 'v1', 'V'), pg_temp.entry('v2', 'v2@', 
 	pg_temp.entry('v9', 'v9@example.com', 'v9', 'V'), pg_temp.entry('n1', 'n1@example.com', 'n1', 'N') \g /dev/null
 UPDATE entries SET refused = '{"mail: a value of 9 bytes is not UTF-8"}' WHERE anchor = 'n1';
 SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 10 read, +5 ~0 @0 -0 !0, 0 kept, 6 refused', 'what is wrong is refused, the rest published');
+SELECT is((SELECT dn FROM hedgerow.sync_refusals WHERE anchor = 'v1'), 'uid=v1', 'by the name of the entry');
 SELECT is(pg_temp.reason('v1'), 'address: no address is not an address local@domain', 'text that is no address');
 SELECT is(pg_temp.reason('v3'), 'address: a@b@example.com is not an address local@domain', 'two at signs');
 SELECT is((SELECT address FROM hedgerow.person WHERE anchor = 'v5'), E'm\u00EDra.gross@example.com', 'composed and folded');
