@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 
-enum { PAUSE_MIN_MS = 500, PAUSE_MAX_MS = 30 * 1000 };
+enum { PAUSE_MIN_MS = 500, PAUSE_MAX_MS = 30 * 1000, FIRST_POLL_MS = 1500 };
 
 static void context_clear(struct forest *forest, struct forest_context *context)
 {
@@ -120,7 +120,9 @@ void forest_works(struct forest *forest, struct forest_context *context)
 {
 	context->as_of = time_msec();
 	context->pause = 0;
-	context->poll_at = context->as_of + forest->source->poll_interval;
+	/* once early: what changed while the session began may be seen a little later only */
+	context->poll_at =
+		context->as_of + (context->told ? forest->source->poll_interval : FIRST_POLL_MS);
 	free(give(context->trouble));
 	if (!context->told)
 		tell(forest, context);

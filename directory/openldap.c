@@ -212,13 +212,14 @@ static enum hr_status go_on_from(struct adapter_session *session,
 static enum hr_status take_changes(struct adapter_session *session, const struct adapter_sink *sink,
 				   struct publish_cursor *position, struct hr_err *err)
 {
+	const struct server_search search = search_of(session);
 	enum hr_status status = go_on_from(session, position, err);
 
 	for (int i = 0; i < BATCH && status == HR_OK; i++)
 		status = persist_take(session->persist, sink, err);
-	/* What a refresh tells has no order: its cookie holds when it is over. */
-	if ((status == HR_OK || status == HR_NONE) &&
-	    persist_phase(session->persist) == PERSIST_FOLLOWS)
+	if (status == HR_NONE)
+		status = persist_verify(session->persist, &search, sink, err);
+	if ((status == HR_OK || status == HR_NONE) && persist_is_certain(session->persist))
 		show_cookie(session, position);
 	return status;
 }

@@ -12,6 +12,8 @@ struct persist {
 	int id;	    /* of the search */
 	int64_t entries;
 	struct buf cookie;
+	struct buf since; /* the cookie that persist_verify asks with */
+	msec verify_at;	  /* 0: that is done */
 };
 
 struct persist *persist_new(struct server *server, struct reader *reader)
@@ -21,13 +23,16 @@ struct persist *persist_new(struct server *server, struct reader *reader)
 	persist->server = server;
 	persist->reader = reader;
 	persist->cookie = BUF_INIT(SYNCREPL_COOKIE_BYTES);
+	persist->since = BUF_INIT(SYNCREPL_COOKIE_BYTES);
 	return persist;
 }
 
 void persist_free(struct persist *persist)
 {
-	if (persist)
-		buf_free(&persist->cookie);
+	if (!persist)
+		return;
+	buf_free(&persist->cookie);
+	buf_free(&persist->since);
 	free(persist);
 }
 
@@ -46,23 +51,41 @@ struct slice persist_cookie(const struct persist *persist)
 	return buf_slice(&persist->cookie);
 }
 
-enum hr_status persist_begin(struct persist *persist, const struct server_search *search,
-			     struct slice cookie, struct hr_err *err)
+static enum hr_status ask(struct persist *persist, const struct server_search *search,
+			  enum syncrepl_mode mode, struct slice cookie, int *id, struct hr_err *err)
 {
 	scoped_buf value = BUF_INIT(0);
 	struct server_search with_control = *search;
 
-	syncrepl_request(cookie, &value);
+	syncrepl_request(mode, cookie, &value);
 	LDAPControl control = { (char *)(uintptr_t)SYNCREPL_REQUEST, { value.len, value.data }, 1 };
 	LDAPControl *controls[] = { &control, NULL };
 	with_control.controls = controls;
-	if (server_search(persist->server, &with_control, &persist->id, err) != HR_OK)
+	return server_search(persist->server, &with_control, id, err);
+}
+
+bool persist_is_certain(const struct persist *persist)
+{
+	return persist->phase == PERSIST_FOLLOWS && persist->verify_at == 0;
+}
+
+static void set_cookie(struct buf *buf, struct slice cookie)
+{
+	buf_clear(buf);
+	if (cookie.data)
+		buf_add_slice(buf, cookie);
+}
+
+enum hr_status persist_begin(struct persist *persist, const struct server_search *search,
+			     struct slice cookie, struct hr_err *err)
+{
+	if (ask(persist, search, SYNCREPL_REFRESH_AND_PERSIST, cookie, &persist->id, err) != HR_OK)
 		return err->status;
 	persist->phase = PERSIST_REFRESH;
 	persist->whole = !cookie.data;
 	persist->entries = 0;
-	buf_clear(&persist->cookie);
-	buf_add_slice(&persist->cookie, cookie);
+	set_cookie(&persist->cookie, cookie);
+	set_cookie(&persist->since, cookie);
 	return HR_OK;
 }
 
@@ -183,6 +206,14 @@ static enum hr_status take_set(const struct persist *persist, const struct syncr
 	return status == HR_NONE ? HR_OK : status;
 }
 
+static void follow(struct persist *persist)
+{
+	if (persist->whole)
+		set_cookie(&persist->since, buf_slice(&persist->cookie));
+	persist->phase = PERSIST_FOLLOWS;
+	persist->verify_at = persist->since.len > 0 ? time_msec() + PERSIST_VERIFY_MS : 0;
+}
+
 static enum hr_status take_info(struct persist *persist, const struct syncrepl_info *info,
 				const struct adapter_sink *sink, struct hr_err *err)
 {
@@ -193,30 +224,49 @@ static enum hr_status take_info(struct persist *persist, const struct syncrepl_i
 	if (keep_cookie(persist, info->cookie, err) != HR_OK)
 		return err->status;
 	if (info->refresh_done)
-		persist->phase = PERSIST_FOLLOWS;
+		follow(persist);
 	return HR_OK;
+}
+
+/* HR_NONE: the message is about something else. *info is borrowed from *value, to be freed with
+ * ber_bvfree in any case. */
+static enum hr_status info_of(const struct persist *persist, LDAPMessage *message,
+			      struct berval **value, struct syncrepl_info *info, struct hr_err *err)
+{
+	char *oid = NULL;
+
+	*value = NULL;
+	int code =
+		ldap_parse_intermediate(server_ld(persist->server), message, &oid, value, NULL, 0);
+	if (code != LDAP_SUCCESS)
+		return server_fault(persist->server, code, err);
+	bool ours = oid && *value && strcmp(oid, SYNCREPL_INFO) == 0;
+	ldap_memfree(oid);
+	return ours ? syncrepl_parse_info(slice_of(*value), info, err) : HR_NONE;
 }
 
 static enum hr_status take_intermediate(struct persist *persist, LDAPMessage *message,
 					const struct adapter_sink *sink, struct hr_err *err)
 {
 	struct syncrepl_info info;
-	char *oid = NULL;
-	struct berval *value = NULL;
-	enum hr_status status = HR_OK;
+	struct berval *value;
 
-	int code =
-		ldap_parse_intermediate(server_ld(persist->server), message, &oid, &value, NULL, 0);
-	if (code != LDAP_SUCCESS)
-		return server_fault(persist->server, code, err);
-	if (oid && value && strcmp(oid, SYNCREPL_INFO) == 0) {
-		status = syncrepl_parse_info(slice_of(value), &info, err);
-		if (status == HR_OK)
-			status = take_info(persist, &info, sink, err);
-	}
-	ldap_memfree(oid);
+	enum hr_status status = info_of(persist, message, &value, &info, err);
+	if (status == HR_OK)
+		status = take_info(persist, &info, sink, err);
 	ber_bvfree(value);
-	return status;
+	return status == HR_NONE ? HR_OK : status;
+}
+
+/* A refusal of a search that had a cookie. */
+static enum hr_status refused(const struct persist *persist, struct hr_err *err)
+{
+	int code = server_code(persist->server);
+
+	/* slapd that was killed may take a cookie for one of its future: unwilling. */
+	if (code == LDAP_SYNC_REFRESH_REQUIRED || code == LDAP_UNWILLING_TO_PERFORM)
+		err->status = HR_UNSURE;
+	return err->status;
 }
 
 /* The search has ended, which it should not. Takes the message. */
@@ -225,12 +275,7 @@ static enum hr_status take_end(struct persist *persist, LDAPMessage *message, st
 	persist->phase = PERSIST_NONE;
 	if (server_finish(persist->server, message, NULL, err) == HR_OK)
 		return err_set(err, HR_RETRY, "the directory ends the search");
-	int code = server_code(persist->server);
-	/* slapd that was killed may take a cookie for one of its future: unwilling. */
-	if (!persist->whole &&
-	    (code == LDAP_SYNC_REFRESH_REQUIRED || code == LDAP_UNWILLING_TO_PERFORM))
-		err->status = HR_UNSURE;
-	return err->status;
+	return persist->whole ? err->status : refused(persist, err);
 }
 
 enum hr_status persist_take(struct persist *persist, const struct adapter_sink *sink,
@@ -258,4 +303,61 @@ enum hr_status persist_take(struct persist *persist, const struct adapter_sink *
 	}
 	ldap_msgfree(message);
 	return status;
+}
+
+/* Verify ------------------------------------------------------------------------------------------
+ */
+
+/* Of what a refresh tells only who is gone; the others have been told. */
+static enum hr_status take_verified(struct persist *persist, LDAPMessage *message,
+				    const struct adapter_sink *sink, struct hr_err *err)
+{
+	struct syncrepl_state state;
+	struct syncrepl_info info;
+	LDAPControl **controls = NULL;
+	struct berval *value = NULL;
+	enum hr_status status = HR_OK;
+
+	if (ldap_msgtype(message) == LDAP_RES_SEARCH_ENTRY) {
+		status = state_of(persist, message, &controls, &state, err);
+		if (status == HR_OK && state.what == SYNCREPL_DELETE)
+			status = take_gone(sink, state.uuid, err);
+		else if (status == HR_OK && state.what == SYNCREPL_PRESENT)
+			status = not_told(err);
+	} else if (ldap_msgtype(message) == LDAP_RES_INTERMEDIATE) {
+		status = info_of(persist, message, &value, &info, err);
+		if (status == HR_OK && info.topic == SYNCREPL_ID_SET)
+			status = take_set(persist, &info, sink, err);
+	}
+	ldap_controls_free(controls);
+	ber_bvfree(value);
+	return status == HR_NONE ? HR_OK : status;
+}
+
+enum hr_status persist_verify(struct persist *persist, const struct server_search *search,
+			      const struct adapter_sink *sink, struct hr_err *err)
+{
+	int id;
+
+	if (persist->phase != PERSIST_FOLLOWS || persist->verify_at == 0 ||
+	    time_msec() < persist->verify_at)
+		return HR_NONE;
+	if (ask(persist, search, SYNCREPL_REFRESH_ONLY, buf_slice(&persist->since), &id, err) !=
+	    HR_OK)
+		return err->status;
+	for (LDAPMessage *message;;) {
+		enum hr_status status = server_receive(persist->server, id, &message, err);
+		if (status != HR_OK)
+			return status;
+		if (ldap_msgtype(message) == LDAP_RES_SEARCH_RESULT) {
+			persist->verify_at = 0;
+			return server_finish(persist->server, message, NULL, err) == HR_OK
+				       ? HR_OK
+				       : refused(persist, err);
+		}
+		status = take_verified(persist, message, sink, err);
+		ldap_msgfree(message);
+		if (status != HR_OK)
+			return status;
+	}
 }

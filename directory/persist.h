@@ -24,6 +24,15 @@ enum persist_phase persist_phase(const struct persist *persist);
  * future. Of everything, `gone` is not called: who is not told is gone. */
 HR_MUST_USE enum hr_status persist_take(struct persist *persist, const struct adapter_sink *sink,
 					struct hr_err *err);
-int64_t persist_entries(const struct persist *persist); /* that it has told of */
-struct slice
-persist_cookie(const struct persist *persist); /* holds while it follows; len 0: none */
+/* To be called now and then while it follows. Once, PERSIST_VERIFY_MS after the refresh, it asks
+ * who has gone since before that: slapd tells a search only of deletions that began after it, so
+ * that one that was under way is in neither part. HR_NONE: it is not the time, or done. */
+enum { PERSIST_VERIFY_MS = 1000 };
+HR_MUST_USE enum hr_status persist_verify(struct persist *persist,
+					  const struct server_search *search,
+					  const struct adapter_sink *sink, struct hr_err *err);
+
+int64_t persist_entries(const struct persist *persist);	    /* that it has told of */
+struct slice persist_cookie(const struct persist *persist); /* len 0: none */
+/* Whether all that is before the cookie has been told. */
+bool persist_is_certain(const struct persist *persist);

@@ -9,7 +9,7 @@
 enum {
 	NO_DATABASE_MS = 5000, /* when the plan could not be had */
 	PLAN_MAX_MS = 60000,   /* the plan is asked for at least so often */
-	TELL_MS = 5000,	       /* from one report to operators to the next */
+	TELL_MS = 1000,	       /* from one report to operators to the next */
 };
 
 /* A forest of the plan. */

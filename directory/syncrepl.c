@@ -4,8 +4,6 @@
 #include "base/mem.h"
 #include "directory/anchor.h"
 
-enum { REFRESH_AND_PERSIST = 3 };
-
 /* BER tags; SEQUENCE, SET and those of a CHOICE are constructed. */
 enum tag {
 	BOOLEAN = 0x01,
@@ -152,12 +150,12 @@ static void add_head(struct buf *out, enum tag tag, size_t len)
 	buf_add_char(out, (char)len);
 }
 
-void syncrepl_request(struct slice cookie, struct buf *out)
+void syncrepl_request(enum syncrepl_mode mode, struct slice cookie, struct buf *out)
 {
 	scoped_buf content = BUF_INIT(0);
 
 	add_head(&content, ENUMERATED, 1);
-	buf_add_char(&content, REFRESH_AND_PERSIST);
+	buf_add_char(&content, (char)mode);
 	if (cookie.data) {
 		add_head(&content, OCTETS, cookie.len);
 		buf_add_slice(&content, cookie);

@@ -12,9 +12,9 @@
 
 enum { SYNCREPL_COOKIE_BYTES = 4096 };
 
-/* The value of a Sync Request Control, for refreshAndPersist. cookie.data NULL: from the beginning.
- */
-void syncrepl_request(struct slice cookie, struct buf *out);
+/* The value of a Sync Request Control. cookie.data NULL: from the beginning. */
+enum syncrepl_mode { SYNCREPL_REFRESH_ONLY = 1, SYNCREPL_REFRESH_AND_PERSIST = 3 };
+void syncrepl_request(enum syncrepl_mode mode, struct slice cookie, struct buf *out);
 
 /* What is said of an entry. */
 enum syncrepl_what { SYNCREPL_PRESENT, SYNCREPL_ADD, SYNCREPL_MODIFY, SYNCREPL_DELETE };

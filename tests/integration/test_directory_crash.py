@@ -21,6 +21,7 @@ from labkit import pause, wait_until
 SEED = int(os.environ.get("HEDGEROW_DRILL_SEED", "19991231"))
 KILLS = 50
 STAYERS, LEAVERS = 80, 20
+LIVES = [(1, 150)] * 4 + [(500, 900)]  # changes until the next kill
 BURST = 8  # changes between pauses, on average: runs of few and of many are met
 
 
@@ -163,7 +164,7 @@ def test_nothing_is_lost_and_nobody_flaps(forest):
     for kill in range(KILLS):
         if chance.random() < 0.3:
             registry.value("SELECT hedgerow.forest_sync('globex')")
-        changer.wait_changes(chance.randrange(1, 400))
+        changer.wait_changes(chance.randrange(*chance.choice(LIVES)))
         if kill % 3 == 2:
             registry.crash()
         if kill % 3 < 2 or chance.random() < 0.3:

@@ -18,22 +18,22 @@ static void assert_slice(struct slice actual, const char *expected)
 	assert_memory_equal(actual.data, expected, actual.len);
 }
 
-static void a_request_asks_to_refresh_and_persist(void **state)
+static void a_request_has_its_mode_and_cookie(void **state)
 {
 	scoped_buf out = BUF_INIT(0);
 	scoped_buf cookie = BUF_INIT(0);
 
 	(void)state;
-	syncrepl_request((struct slice){ 0 }, &out);
+	syncrepl_request(SYNCREPL_REFRESH_AND_PERSIST, (struct slice){ 0 }, &out);
 	assert_true(slice_eq(buf_slice(&out), slice_lit("\x30\x03\x0a\x01\x03")));
 	buf_clear(&out);
-	syncrepl_request(slice_lit("csn"), &out);
-	assert_true(slice_eq(buf_slice(&out), slice_lit("\x30\x08\x0a\x01\x03\x04\x03"
+	syncrepl_request(SYNCREPL_REFRESH_ONLY, slice_lit("csn"), &out);
+	assert_true(slice_eq(buf_slice(&out), slice_lit("\x30\x08\x0a\x01\x01\x04\x03"
 							"csn")));
 	for (int i = 0; i < 300; i++)
 		buf_add_char(&cookie, 'x');
 	buf_clear(&out);
-	syncrepl_request(buf_slice(&cookie), &out);
+	syncrepl_request(SYNCREPL_REFRESH_AND_PERSIST, buf_slice(&cookie), &out);
 	assert_int_equal(out.len, 4 + 3 + 4 + 300);
 	assert_memory_equal(out.data, "\x30\x82\x01\x33\x0a\x01\x03\x04\x82\x01\x2c", 11);
 }
@@ -160,7 +160,7 @@ static void a_cookie_keeps_the_writers_that_a_newer_one_leaves_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_request_asks_to_refresh_and_persist),
+		cmocka_unit_test(a_request_has_its_mode_and_cookie),
 		cmocka_unit_test(the_state_of_an_entry_is_read),
 		cmocka_unit_test(what_is_said_between_entries_is_read),
 		cmocka_unit_test(what_is_no_control_is_refused),
