@@ -179,6 +179,12 @@ SELECT is((hedgerow.sync_finish(:number)).state, 'unchanged', 'a run ends that b
 SELECT results_eq($$SELECT due_ms, kind FROM hedgerow.sync_plan()$$, $$VALUES (0::bigint, 'full')$$, 'and another is due');
 SELECT hedgerow.remove_context('globex', 'dc=sub,dc=globex,dc=example'), pg_temp.run() \g /dev/null
 
+---- Temporary tables, which no autovacuum visits
+SELECT pg_temp.changes('globex', 'p' || i) FROM generate_series(1, 20) i \g /dev/null
+SELECT pg_temp.run() \g /dev/null
+SELECT is(pg_relation_size('pg_temp.sync_target') + pg_relation_size('pg_temp.sync_change') + pg_relation_size('pg_temp.sync_now'), 0::bigint,
+	'a full run leaves nothing of them, however small it is');
+
 ---- A directory that is away
 SELECT hedgerow.status_report('d1', '{forest}', '{"globex/dc=globex,dc=example"}', '{lost}', '{no route}', '{}', '{}', '{}', '{}') \g /dev/null
 SELECT is((SELECT error || ', ' || (changes_by LIKE '%lost') FROM hedgerow.sync_status), 'no route, true', 'the status says why its changes do not come');
