@@ -102,6 +102,20 @@ class Sink:
         return int(found[-1]) if found else 0
 
 
+def cpu_seconds(pids):
+    """What processes and their children have used, those that have ended too."""
+    ticks = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(name) in pids or int(fields[1]) in pids:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 async def until(condition, what):
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -159,15 +173,17 @@ class Bench:
     async def measure(self, system, way, number):
         run, count = getattr(self, f"{system}_{way}"), self.options.mails
         await run(max(100, count // 10))  # a warm-up
-        began = time.monotonic()
+        pids = set(getattr(self.options, f"{system}_pids"))
+        began, used = time.monotonic(), cpu_seconds(pids)
         taken = await run(count)
-        seconds = time.monotonic() - began
-        line = {"system": system, "way": way, "per_s": count / seconds}
+        seconds, used = time.monotonic() - began, cpu_seconds(pids) - used
+        line = {"system": system, "way": way, "per_s": count / seconds, "cpu_us": used / count * 1e6}
         if taken:
             line["taken_per_s"] = count / (taken - began)
         with open(self.options.results, "a", encoding="utf-8") as results:
             print(json.dumps(line), file=results)
-        print(f"{system} {way}, round {number}: {line['per_s']:.0f} mails a second", file=sys.stderr)
+        print(f"{system} {way}, round {number}: {line['per_s']:.0f} mails a second, {line['cpu_us']:.0f} us of CPU a mail",
+              file=sys.stderr)
 
 
 async def measure(options):
@@ -188,20 +204,21 @@ def report(path, as_json):
     medians = {}
     for line in lines:
         of = medians.setdefault(line["system"], {}).setdefault(line["way"], {})
-        for name in ("per_s", "taken_per_s"):
+        for name in ("per_s", "taken_per_s", "cpu_us"):
             if name in line:
                 of.setdefault(name, []).append(line[name])
     medians = {system: {way: {name: round(statistics.median(values), 1) for name, values in of.items()}
                         for way, of in ways.items()} for system, ways in medians.items()}
     if as_json:
         print(json.dumps({"bench": "mail", "cores": os.cpu_count(), "rounds": len(lines) // max(1, len(medians) * 2),
-                          "mails_per_s": medians}))
+                          "systems": medians}))
         return
-    print(f"{'mails a second':<16}{'in by LMTP':>14}{'out by SMTP':>14}")
+    print(f"{'':<10}{'in by LMTP':>32}{'out by SMTP':>32}")
     for system, ways in medians.items():
-        print(f"{system:<16}" + "".join(f"{ways[way]['per_s']:>14.0f}" for way in ("in", "out")))
+        print(f"{system:<10}" + "".join(f"{ways[way]['per_s']:>14.0f}/s{ways[way]['cpu_us']:>7.0f} us of CPU"
+                                        for way in ("in", "out")))
     print("in: until all are delivered: as chat, or to smtp-sink; out: until smtp-sink has all. Both keep every mail on\n"
-          "disk before they answer for it.")
+          "disk before they answer for it. CPU: of gateway and PostgreSQL; of all of Postfix.")
 
 
 def main():
@@ -215,6 +232,8 @@ def main():
             parser.add_argument(f"--{name}", required=True)
         for name in ("mails", "rounds", "persons", "lmtp", "smtp", "component"):
             parser.add_argument(f"--{name}", type=int, required=True)
+        for name in ("hedgerow", "postfix"):
+            parser.add_argument(f"--{name}-pids", type=int, nargs="*", default=[])
         parser.add_argument("--only", nargs="+", required=True)
         asyncio.run(measure(parser.parse_args(sys.argv[2:])))
     else:

@@ -96,16 +96,20 @@ postfix_mail() {
 }
 
 bench_mail() {
-	local system
+	local system pids=()
 	bench_begin
 	mail_ports
 	mail_sinks
 	for system in "${systems[@]}"; do
 		say "starting $system"
 		"${system}_mail"
+		case $system in
+		hedgerow) pids+=(--hedgerow-pids "$(process_pid gateway-a)" "$(process_pid postgres-a)") ;;
+		postfix) pids+=(--postfix-pids "$(process_pid postfix)") ;;
+		esac
 	done
 	/usr/bin/python3 "$here/mail.py" measure --lab "$LAB" --results "$LAB/results" --secret "$secret" \
 		--mails "$mails" --rounds "$rounds" --persons $((mail_persons / 2)) --lmtp "$MAIL_lmtp" --smtp "$MAIL_smtp" \
-		--component "$MAIL_component" --only "${systems[@]}"
+		--component "$MAIL_component" --only "${systems[@]}" "${pids[@]}"
 	/usr/bin/python3 "$here/mail.py" report ${json:+--json} "$LAB/results"
 }
