@@ -6,9 +6,10 @@ INSERT INTO hedgerow.setting (name, value, kind, meaning) VALUES
 	('mail_retain', '90 days', 'interval', 'a conversation by mail is forgotten when it was not used for this long');
 
 -- One conversation between somebody who writes mail and somebody who chats. Its id is in the reply
--- addresses.
+-- addresses, and drawn: what is remembered for a mail is not flushed for each (a crash of PostgreSQL may
+-- forget the last conversations that began), and no other conversation may ever get the id.
 CREATE TABLE hedgerow.mail_thread (
-	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id bigint PRIMARY KEY DEFAULT hashtextextended(gen_random_uuid()::text, 0) & 9223372036854775807,
 	domain text NOT NULL,
 	person text NOT NULL, -- who writes mail
 	peer text NOT NULL,   -- who chats
@@ -67,6 +68,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	conversation hedgerow.mail_thread;
 BEGIN
+	PERFORM set_config('synchronous_commit', 'off', true);
 	conversation := hedgerow.mail_thread_of(mail_send.domain, mail_send.person, mail_send.peer, mail_send.thread, mail_send.subject);
 	RETURN QUERY SELECT conversation.id, conversation.subject,
 		ARRAY(SELECT e.message_id FROM (SELECT m.message_id, m.at FROM hedgerow.mail_message m
@@ -81,6 +83,7 @@ END $$;
 CREATE FUNCTION hedgerow.mail_taken(thread bigint, message_id text, messages int) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
+	SELECT set_config('synchronous_commit', 'off', true);
 	UPDATE hedgerow.mail_message AS m SET taken = messages
 		WHERE m.thread = mail_taken.thread AND m.message_id = mail_taken.message_id;
 END;

@@ -53,6 +53,7 @@ SELECT hedgerow.mail_choose('carla@example.com', '') \g /dev/null
 SELECT is(hedgerow.mail_chosen('carla@example.com'), NULL, 'until it is taken back');
 
 -- conversations
+ALTER TABLE hedgerow.mail_thread ALTER id SET DEFAULT 1;
 SET ROLE hedgerow_gateway;
 SELECT is((SELECT row(id, topic, earlier, recent, choice)::text FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'a@x', 's1', 'ada@example.com/desk', 't', 'S')),
 	'(1,S,{},0,)', 'a conversation begins');
