@@ -171,7 +171,8 @@ void syncrepl_request(enum syncrepl_mode mode, struct slice cookie, struct buf *
 static struct slice numbers_of(struct slice cookie)
 {
 	static const char name[] = "csn=";
-	const char *at = memmem(cookie.data, cookie.len, name, sizeof name - 1);
+	const char *at =
+		cookie.len > 0 ? memmem(cookie.data, cookie.len, name, sizeof name - 1) : NULL;
 
 	if (!at)
 		return (struct slice){ 0 };
