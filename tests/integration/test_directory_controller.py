@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hedgerow-directory and what only Microsoft's domain controllers do."""
+import uuid
+
+import pytest
+
+from controllerkit import BASE, Controller, Directory
+from directorykit import Daemon, Registry
+from labkit import wait_until
+
+PEOPLE = 47
+
+
+def guid(n):
+    return uuid.uuid5(uuid.NAMESPACE_OID, str(n))
+
+
+class Fabrikam:
+    def __init__(self, directory, **says):
+        (directory / "secrets").mkdir()
+        (directory / "secrets/word").write_text("word")
+        self.ad = Directory(**says)
+        for n in range(PEOPLE):
+            self.put(n)
+        self.controller = Controller(self.ad)
+        self.registry = Registry()
+        self.registry.sql("SELECT hedgerow.add_forest('fabrikam', 'activedirectory', %s, bind_dn => 'svc',"
+                          " bind_secret => 'word', base_dn => %s, tls => 'plain', filter => '(objectClass=user)',"
+                          " poll_interval => '1 second')", [self.controller.url], BASE)
+        self.registry.sql("SELECT hedgerow.add_domain('fabrikam.example', 'fabrikam')")
+        self.registry.sql("SELECT hedgerow.add_installation('im-f', 'fabrikam', 'openfire', 'im.f.example',"
+                          " '127.0.0.1', 5347, 'im-f.secret')")
+        self.daemon = Daemon(directory, self.registry, "one")
+        self.daemon.start()
+
+    def put(self, n, name="Ada", aliases=()):
+        self.ad.put(guid(n), sAMAccountName=[f"u{n}"], displayName=[name], mail=[f"u{n}@fabrikam.example"],
+                    proxyAddresses=[f"SMTP:u{n}@fabrikam.example"] + [f"smtp:{one}@fabrikam.example" for one in aliases])
+
+    def names(self):
+        return dict(self.registry.sql("SELECT anchor, name FROM hedgerow.person WHERE state = 'active'"))
+
+    def aliases(self, n):
+        return {row[0].split("@")[0] for row in self.registry.sql(
+            "SELECT address FROM hedgerow.alias WHERE anchor = %s AND until IS NULL", str(guid(n)))}
+
+    def full_runs(self):
+        return self.registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE kind = 'full'")
+
+    def method(self):
+        return self.registry.value("SELECT method FROM hedgerow.sync_cursor")
+
+    def close(self):
+        assert self.daemon.stop() == 0
+        self.registry.close()
+        self.controller.close()
+
+
+@pytest.fixture(name="fabrikam", params=[True, False], ids=["DirSync", "no DirSync"], scope="module")
+def _fabrikam(request, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("fabrikam")
+    directory.chmod(0o711)
+    one = Fabrikam(directory, dirsync=request.param)
+    wait_until(lambda: len(one.names()) == PEOPLE, "the first run")
+    yield one
+    one.close()
+
+
+def test_pages_are_read_whatever_their_size(fabrikam):
+    assert set(fabrikam.names()) == {str(guid(n)) for n in range(PEOPLE)}
+    assert fabrikam.method() == ("dirsync" if fabrikam.ad.dirsync else "usn")
+
+
+def test_all_parts_of_the_values_are_read(fabrikam):
+    many = {f"alias{i}" for i in range(23)}
+    fabrikam.put(1, "Many", sorted(many))
+    wait_until(lambda: fabrikam.names()[str(guid(1))] == "Many", "the change")
+    assert fabrikam.aliases(1) == many
+    assert "proxyAddresses;range=5-*" in fabrikam.ad.asked and "proxyAddresses;range=20-*" in fabrikam.ad.asked
+    assert fabrikam.registry.sync(forest="fabrikam")["state"] == "unchanged"
+    assert fabrikam.aliases(1) == many
+
+
+def test_all_rounds_of_changes_are_taken(fabrikam):
+    before = fabrikam.full_runs()
+    for n in range(PEOPLE):
+        fabrikam.put(n, "Everybody")
+    wait_until(lambda: set(fabrikam.names().values()) == {"Everybody"}, "all of them")
+    assert fabrikam.full_runs() == before
+
+
+def test_who_is_gone_and_not_shown_is_gone(fabrikam):
+    if not fabrikam.ad.dirsync:
+        pytest.skip("only DirSync tells of objects that are not shown")
+    before = fabrikam.full_runs()
+    fabrikam.ad.delete(guid(2))
+    wait_until(lambda: str(guid(2)) not in fabrikam.names(), "the deletion")
+    assert fabrikam.full_runs() == before
