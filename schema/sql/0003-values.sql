@@ -37,8 +37,8 @@ RETURN value COLLATE "C" ~ '^[^@"&''/<>:[:space:][:cntrl:]]+@[^][@"&''/<>:,;()\\
 
 -- Whether a lower-case text is an address that needs no folding: most are, and this is quick.
 CREATE FUNCTION sync_is_plain(value text) RETURNS boolean IMMUTABLE PARALLEL SAFE
-RETURN value COLLATE "C" ~ '^[a-z0-9.!#$%*+=?^_`{|}~\\-]+@[a-z0-9]+(-+[a-z0-9]+)*([.][a-z0-9]+(-+[a-z0-9]+)*)*$'
-	AND octet_length(value) <= 320;
+RETURN value COLLATE "C" ~ '^[a-z0-9.!#$%*+=?^_`{|}~\\-]+@[a-z0-9][a-z0-9.-]*[a-z0-9]$'
+	AND strpos(value, '..') = 0 AND strpos(value, '.-') = 0 AND strpos(value, '-.') = 0 AND octet_length(value) <= 320;
 
 COMMENT ON FUNCTION fold_address IS 'the stored form of a federation or native address';
 COMMENT ON FUNCTION sync_is_address IS 'whether a folded text is local@domain';
@@ -53,13 +53,14 @@ RETURN CASE
 	WHEN value ~ '^-?[0-9]{3,18}$' THEN value::bigint & 2 = 0
 END;
 
--- LDAP's generalized time (RFC 4517, 3.3.13); NULL when it is none. The day is added to the first of
--- the month, so that no 30th of February is an error. Counts on TimeZone being UTC.
+-- LDAP's generalized time (RFC 4517, 3.3.13); NULL when it is none. Digits are taken for what they are, so
+-- that no 30th of February is an error. Counts on TimeZone being UTC.
 CREATE FUNCTION sync_time(value text) RETURNS timestamptz STABLE PARALLEL SAFE
-RETURN CASE WHEN value ~ '^[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9]|60)([.,][0-9]+)?(Z|[+-]([01][0-9]|2[0-3])[0-5][0-9])$' AND NOT starts_with(value, '0000')
-	THEN make_timestamptz(substr(value, 1, 4)::int, substr(value, 5, 2)::int, 1,
-			substr(value, 9, 2)::int, substr(value, 11, 2)::int, substr(value, 13, 2)::int)
-		+ (substr(value, 7, 2)::int - 1) * interval '1 day'
+RETURN CASE WHEN translate(value, '0123456789', '') IN ('Z', '.Z', ',Z') AND substr(value, 15, 1) IN ('Z', '.', ',') AND right(value, 1) = 'Z'
+		OR value ~ '^[0-9]{14}([.,][0-9]+)?[+-]([01][0-9]|2[0-3])[0-5][0-9]$'
+	THEN timestamptz '0001-01-01 00:00:00+00' + make_interval(years => substr(value, 1, 4)::int - 1,
+			months => substr(value, 5, 2)::int - 1, days => substr(value, 7, 2)::int - 1,
+			hours => substr(value, 9, 2)::int, mins => substr(value, 11, 2)::int, secs => substr(value, 13, 2)::int)
 		- CASE WHEN right(value, 1) = 'Z' THEN interval '0'
 			ELSE (left(right(value, 5), 3) || ':' || right(value, 2))::interval END
 END;

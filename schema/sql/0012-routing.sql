@@ -74,9 +74,11 @@ LANGUAGE plpgsql STABLE SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
-	SELECT k.key, w.address, CASE WHEN NOT hedgerow.is_native_lost(w.native, w.site, w.forest, w.anchor) THEN w.native END,
-		w.installation, coalesce(h.site, w.site),
-		CASE WHEN w.site IS NOT NULL THEN hedgerow.forest_name(w.site, w.forest) END, w.name, w.enabled
+	WITH names AS MATERIALIZED (
+		SELECT f.site, f.forest, hedgerow.forest_name(f.site, f.forest) AS name FROM hedgerow.forest f)
+	SELECT k.key, w.address,
+		CASE WHEN o.anchor IS NULL OR NOT hedgerow.is_native_lost(w.native, w.site, w.forest, w.anchor) THEN w.native END,
+		w.installation, coalesce(h.site, w.site), fn.name, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (
 		(SELECT c.* FROM hedgerow.winner(k.key) c)
@@ -92,8 +94,11 @@ BEGIN
 					AND d.domain = split_part(a.address, '@', 2))
 			ORDER BY a.until IS NOT NULL, p.kind <> 'user', NOT p.enabled, f.priority, p.created_at, p.site, p.forest, p.anchor LIMIT 1)
 		LIMIT 1) w ON true
+	LEFT JOIN LATERAL (SELECT p.anchor FROM hedgerow.person p -- who shares the native address; seldom anybody
+		WHERE p.native = w.native AND p.state = 'active' AND (p.anchor, p.site, p.forest) <> (w.anchor, w.site, w.forest) LIMIT 1) o ON true
 	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
 		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true
+	LEFT JOIN names fn ON fn.site = w.site AND fn.forest = w.forest
 	ORDER BY k.n;
 END $$;
 
@@ -103,12 +108,14 @@ LANGUAGE plpgsql STABLE SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
-	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site),
-		CASE WHEN w.site IS NOT NULL THEN hedgerow.forest_name(w.site, w.forest) END, w.name, w.enabled
+	WITH names AS MATERIALIZED (
+		SELECT f.site, f.forest, hedgerow.forest_name(f.site, f.forest) AS name FROM hedgerow.forest f)
+	SELECT k.key, w.address, w.native, w.installation, coalesce(h.site, w.site), fn.name, w.name, w.enabled
 	FROM unnest(keys) WITH ORDINALITY k(key, n)
 	LEFT JOIN LATERAL (SELECT c.* FROM hedgerow.native_winner(k.key) c) w ON true
 	LEFT JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = w.installation
 		ORDER BY i.site <> w.site, i.site LIMIT 1) h ON true
+	LEFT JOIN names fn ON fn.site = w.site AND fn.forest = w.forest
 	ORDER BY k.n;
 END $$;
 
