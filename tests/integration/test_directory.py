@@ -242,8 +242,10 @@ def test_values_that_cannot_be_stored_are_refused_alone(forest):
     forest.slapd.add("bad2", mail=[], rawValue=[b"\x00" * 16])
     forest.slapd.add("bad3", mail=["not an address"])
     forest.slapd.add("good1", displayName=[])
+    forest.slapd.add("good2", displayName=["Ada\n\u202eecilA"])
     try:
-        run = run_of(forest, state="applied", added=2, skipped=1)
+        run = run_of(forest, state="applied", added=3, skipped=1)
+        assert '"Ada    ecilA"' in forest.registry.people()["ada.good2@example.com"], "a name reads as it is"
         assert run["refused"] == 6, forest.registry.sql("SELECT * FROM hedgerow.sync_refusals")
         reasons = {row[0] for row in forest.registry.sql("SELECT field || ': ' || reason FROM hedgerow.sync_refusals")}
         assert reasons == {
@@ -255,9 +257,9 @@ def test_values_that_cannot_be_stored_are_refused_alone(forest):
         wait_log(forest, "sync.refused", "1048576 bytes is too long")
         run_of(forest, state="unchanged", refused=6)
     finally:
-        for uid in ("bad1", "bad2", "bad3", "good1"):
+        for uid in ("bad1", "bad2", "bad3", "good1", "good2"):
             forest.slapd.delete(uid)
-    run_of(forest, state="applied", removed=2, refused=0)
+    run_of(forest, state="applied", removed=3, refused=0)
 
 
 def test_the_schedule_needs_no_request(forest):

@@ -167,6 +167,40 @@ SELECT is((pg_temp.run(kind => 'dry-run')).state, 'previewed', 'and works');
 SELECT throws_like($$SELECT hedgerow.forest_sync('initech')$$, '%initech%', 'an unknown forest is refused');
 SELECT throws_ok($$SELECT hedgerow.sync_finish(1)$$, 'HR100', 'run 1 is not under way in this session', 'nor is a run ended twice');
 
+---- What was seen need not be mapped again
+CREATE FUNCTION pg_temp.mapped(kind text DEFAULT 'full', variadic anchors text[] DEFAULT '{}') RETURNS bigint LANGUAGE plpgsql
+SET search_path = hedgerow, pg_temp AS $$
+DECLARE
+	number bigint := pg_temp.begin('globex', kind);
+	mapped bigint;
+BEGIN
+	PERFORM pg_temp.stage('globex', those => CASE WHEN kind = 'changes' THEN anchors END);
+	SELECT count(*) INTO mapped FROM sync_target WHERE NOT same;
+	PERFORM pg_temp.end(number);
+	RETURN mapped;
+END $$;
+SELECT pg_temp.run() \g /dev/null
+SELECT is(pg_temp.mapped(), 0::bigint, 'of an answer that is as before nothing is mapped');
+SELECT pg_temp.set('p1', 'cn', 'New'), pg_temp.set('p2', 'mail', 'broken') \g /dev/null
+SELECT is(pg_temp.mapped(), 2::bigint, 'else what has changed');
+SELECT is(pg_temp.mapped(), 1::bigint, 'and what is refused, each time');
+SELECT pg_temp.set('p2', 'mail', 'user.1@example.com') \g /dev/null
+SELECT is(pg_temp.mapped('changes', 'p1', 'p2', 'p3'), 1::bigint, 'a changes run neither maps what it knows');
+SELECT is(pg_temp.mapped(), 0::bigint, 'and remembers for the next');
+SELECT is((SELECT due_ms > 0 FROM hedgerow.sync_plan()), true, 'all this asks for nothing');
+UPDATE hedgerow.person SET name = 'Mallory' WHERE anchor = 'p8';
+SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'who writes people by hand makes a run due');
+SELECT is(pg_temp.mapped(), (SELECT count(*) FROM entries), 'that maps everything');
+SELECT is((SELECT name FROM hedgerow.person WHERE anchor = 'p8'), 'User 8', 'and puts it right');
+DELETE FROM hedgerow.alias;
+SELECT pg_temp.set('p11', 'mail', 'new.11@example.com'), pg_temp.run() \g /dev/null
+INSERT INTO hedgerow.alias (site, forest, anchor, address) VALUES ('ams', 'globex', 'p12', 'mallory@example.com');
+SELECT pg_temp.run() \g /dev/null
+SELECT is((SELECT string_agg(anchor || ' ' || address, ', ') FROM hedgerow.alias), 'p11 user.11@example.com', 'aliases too, but for former addresses');
+DELETE FROM hedgerow.person WHERE anchor = 'p13';
+SELECT is((pg_temp.run()).added, 1::bigint, 'who was deleted by hand is there again');
+SELECT is(pg_temp.mapped('dry-run'), 0::bigint, 'a dry run by the same mapping is quick too');
+
 ---- Installations say where people are
 UPDATE hedgerow.installation SET native_domain = 'im.z.example' WHERE installation = 'im-a';
 SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'a changed installation makes its forest due');
