@@ -254,11 +254,13 @@ CREATE FUNCTION sync_prepare(f forest, map_version int) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-	attributes text[] := sync_attributes(f, map_version);
-	statement text := sync_map_sql(f, map_version);
-	fingerprint text := md5(attributes::text || statement);
+	-- all that the tables and the statement are made of: the mapping, and the code
+	fingerprint text := md5(concat_ws(' ', f.site, f.forest, (SELECT max(number) FROM migration),
+		(SELECT string_agg(row(m.field, m.ordinal, m.attribute, m.pattern, m.replacement, m.fold)::text, ',' ORDER BY m.field, m.ordinal)
+			FROM mapping m WHERE m.site = f.site AND m.forest = f.forest AND m.version = map_version)));
+	attributes text[];
 BEGIN
-	IF sync_field(f, map_version, 'address') IS NULL THEN
+	IF NOT EXISTS (SELECT FROM mapping m WHERE m.site = f.site AND m.forest = f.forest AND m.version = map_version AND m.field = 'address') THEN
 		PERFORM refuse(format('forest "%s" has no mapping for the field address', f.forest),
 			'say which attribute holds the e-mail address: hedgerow mapping add');
 	END IF;
@@ -275,6 +277,7 @@ BEGIN
 		RETURN;
 	END IF;
 	PERFORM sync_drop_temporary();
+	attributes := sync_attributes(f, map_version);
 	EXECUTE format('CREATE TEMP TABLE sync_staging (given bigint, anchor text COLLATE "C", dn text, gone boolean,
 		refused text[]%s, digest bigint) ON COMMIT DELETE ROWS',
 		(SELECT string_agg(format(', a%s text[] COLLATE "C"', n), '' ORDER BY n) FROM generate_series(1, cardinality(attributes)) n));
@@ -297,7 +300,7 @@ BEGIN
 				%s;
 			END IF;
 			RETURN NULL;
-		END $take$ $sql$, f.forest, statement);
+		END $take$ $sql$, f.forest, sync_map_sql(f, map_version));
 	CREATE TRIGGER sync_take AFTER INSERT ON sync_staging FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.sync_take();
 	PERFORM set_config('hedgerow.sync_prepared', fingerprint, false);
 END $$;
