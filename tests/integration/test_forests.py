@@ -286,7 +286,7 @@ def test_a_password_that_changes_and_changes_back_costs_nobody(ad):
     wait_until(ad.alpha.answers, "the administrator's bind")
     ad.wait_log(log, r"event=sync\.failed.*forest=alpha.*the password is wrong", 60)
     assert "failed" in ad.hedgerow("amsterdam", "forest", "sync", "alpha", check=False)
-    assert "the password is wrong" in ad.hedgerow("amsterdam", "forest", "status")
+    wait_until(lambda: "the password is wrong" in ad.hedgerow("amsterdam", "forest", "status"), "the status")
     assert ad.people("alpha") == people
 
     ad.alpha.set_password("svc-hedgerow", good)
