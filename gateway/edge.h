@@ -66,6 +66,9 @@ struct edge_ops {
 				 const struct person *to, struct hr_err *err);
 	/* Stop or go on reading from the outside. */
 	void (*flow)(struct edge *edge, bool yes);
+	/* The link to a neighbouring site went down, came up. NULL: nothing of the edge shows it.
+	 */
+	void (*reached)(struct edge *edge, const char *site, bool yes);
 	/* People that registry_find was asked for have arrived. */
 	void (*arrived)(struct edge *edge);
 

@@ -24,9 +24,20 @@ static struct neighbour *next_neighbour(const struct neighbours *neighbours, siz
 	return map_next(neighbours->by_site, at, site, &neighbour) ? neighbour : NULL;
 }
 
+/* Links log it, report tells operators; edges show it to people. */
 static void link_state(void *ctx, struct link *link, bool up, const char *reason)
 {
-	(void)ctx, (void)link, (void)up, (void)reason; /* links log it; report tells it */
+	const struct neighbours *neighbours = ctx;
+	struct slice name;
+	void *value;
+
+	(void)reason;
+	for (size_t at = 0; map_next(neighbours->dispatch->edges, &at, &name, &value);) {
+		struct edge *edge = value;
+
+		if (edge->ops->reached)
+			edge->ops->reached(edge, link_site(link), up);
+	}
 }
 
 static void link_hello(void *ctx, struct link *link, const char *incarnation)

@@ -34,6 +34,13 @@ struct metric xmpp_metrics[XMPP_METRICS] = {
 				"Stanzas whose sender is not of the installation", 0, false },
 	[XMPP_REFUSED_TO] = { "xmpp_refused_to_total",
 			      "Stanzas whose recipient is not of the stream's domain", 0, false },
+	[XMPP_GONE] = { "xmpp_gone_total", "Contacts shown unavailable because their site was", 0,
+			false },
+	[XMPP_PROBES] = { "xmpp_probes_total", "Contacts asked for because their site was back", 0,
+			  false },
+	[XMPP_SIGHTINGS_DROPPED] = { "xmpp_sightings_dropped_total",
+				     "Pairs of watcher and contact forgotten for want of room", 0,
+				     false },
 	[XMPP_REWRITTEN] = { "xmpp_rewritten_total", "Payloads that named native addresses", 0,
 			     false },
 };
@@ -56,6 +63,86 @@ static struct lane *find_lane(const struct xmpp_edge *self, struct slice domain)
 	return NULL;
 }
 
+/* --- people behind links -----------------------------------------------------------------------
+ */
+
+static bool has_room(const struct lane *lane)
+{
+	return lane_is_up(lane) && lane_waiting(lane) < DIRECT_WAITING_MAX / 2;
+}
+
+static bool gone(void *ctx, const char *watcher, const char *contact)
+{
+	const struct xmpp_edge *self = ctx;
+	struct lane *lane = find_lane(self, address_text_domain(slice_str(contact)));
+	scoped_buf out = BUF_INIT(0);
+
+	if (!lane)
+		return true; /* the domain is federated no more */
+	if (!has_room(lane))
+		return false;
+	stanza_write(&out, &(struct stanza){
+				   .kind = ENVELOPE_PRESENCE,
+				   .type = slice_lit("unavailable"),
+				   .from = slice_str(contact),
+				   .to = slice_str(watcher),
+			   });
+	metric_add(&xmpp_metrics[XMPP_GONE], 1);
+	lane_write(lane, buf_slice(&out));
+	return true;
+}
+
+static bool probe(void *ctx, const char *watcher, const char *contact)
+{
+	const struct xmpp_edge *self = ctx;
+	struct lane *lane = find_lane(self, address_text_domain(slice_str(contact)));
+
+	if (!lane)
+		return true;
+	if (self->is_paused || !has_room(lane))
+		return false;
+	metric_add(&xmpp_metrics[XMPP_PROBES], 1);
+	inbound_probe(lane, watcher, contact);
+	return true;
+}
+
+static void dropped(void *ctx)
+{
+	(void)ctx;
+	metric_add(&xmpp_metrics[XMPP_SIGHTINGS_DROPPED], 1);
+}
+
+static const struct sightings_ops sightings_ops = { gone, probe, dropped };
+
+static void work(void *arg)
+{
+	struct xmpp_edge *self = arg;
+
+	timer_set(self->sightings_timer, sightings_work(self->sightings, loop_now(self->loop)));
+}
+
+static void reached(struct edge *edge, const char *site, bool yes)
+{
+	struct xmpp_edge *self = self_of(edge);
+
+	(yes ? sightings_back : sightings_lost)(self->sightings, site, loop_now(self->loop));
+	work(self);
+}
+
+static void notice(struct xmpp_edge *self, const struct envelope *envelope,
+		   const struct person *person)
+{
+	const struct envelope_fields *f = &envelope->f;
+	struct slice site = f->hop_count ? f->hops[f->hop_count - 1] : (struct slice){ 0 };
+	bool is_gone = slice_is(f->type, "unavailable");
+
+	if (f->kind == ENVELOPE_PRESENCE && (f->type.len == 0 || is_gone))
+		sightings_seen(self->sightings, slice_str(person->native), f->from, site, !is_gone);
+}
+
+/* --- what the switchboard asks for -------------------------------------------------------------
+ */
+
 static enum hr_status direct(struct edge *edge, struct envelope *envelope,
 			     const struct person *person, struct hr_err *err)
 {
@@ -69,6 +156,7 @@ static enum hr_status direct(struct edge *edge, struct envelope *envelope,
 		return err_set(err, HR_RETRY, "stream %s is not up", lane->name);
 	scoped_buf out = BUF_INIT(0);
 	stanza_write_envelope(&out, envelope, person->native, "");
+	notice(self_of(edge), envelope, person);
 	metric_add(&xmpp_metrics[XMPP_STANZAS_OUT], 1);
 	lane_write(lane, buf_slice(&out));
 	return HR_OK;
@@ -186,6 +274,8 @@ static void edge_free(struct edge *edge)
 	if (!self)
 		return;
 	remove_lanes(self, NULL);
+	timer_free(self->sightings_timer);
+	sightings_free(self->sightings);
 	free(self->lanes);
 	free((char *)self->options.secrets);
 	free(self->installation);
@@ -242,6 +332,7 @@ static const struct edge_ops ops = {
 	.done = inbound_done,
 	.direct = direct,
 	.flow = flow,
+	.reached = reached,
 	.arrived = arrived,
 	.configure = configure,
 	.drain = drain,
@@ -262,6 +353,8 @@ struct edge *xmpp_edge_new(struct loop *loop, const struct xmpp_edge_options *op
 	self->options.secrets = str_dup(options->secrets);
 	self->installation = str_dup(installation->name);
 	self->is_paused = !journal_is_flowing(options->journal);
+	self->sightings = sightings_new(&sightings_ops, self);
+	self->sightings_timer = timer_new(loop, work, self);
 	configure(&self->edge, config);
 	return &self->edge;
 }

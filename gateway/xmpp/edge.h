@@ -37,6 +37,9 @@ enum xmpp_metric {
 	XMPP_REFUSED_FROM,
 	XMPP_REFUSED_TO,
 	XMPP_REWRITTEN,
+	XMPP_GONE,
+	XMPP_PROBES,
+	XMPP_SIGHTINGS_DROPPED,
 	XMPP_METRICS
 };
 extern struct metric xmpp_metrics[XMPP_METRICS];

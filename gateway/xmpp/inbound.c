@@ -18,6 +18,7 @@ struct item {
 	size_t size;		 /* of it */
 	struct rewrite *rewrite; /* owned; NULL: no native address in the payload */
 	struct ask *ask;	 /* owned; NULL: it is to be passed on */
+	bool is_ours;		 /* nobody is told when it is refused */
 };
 
 static void item_free(struct item *item)
@@ -146,6 +147,24 @@ static void bring(struct item *item)
 	source_bring(item->lane->source, &inbound);
 }
 
+void inbound_probe(struct lane *lane, const char *from, const char *to)
+{
+	struct item *item = item_new(lane, &(struct scan_stanza){
+						   .kind = ENVELOPE_PRESENCE,
+						   .type = slice_lit("probe"),
+						   .from = slice_str(from),
+						   .to = slice_str(to),
+					   });
+	struct hr_err err;
+
+	item->is_ours = true;
+	if (address_parse(item->stanza.from, &item->from, &err) == HR_OK &&
+	    address_parse(item->stanza.to, &item->to, &err) == HR_OK)
+		bring(item);
+	else
+		item_free(item);
+}
+
 void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza)
 {
 	scoped_address from = { 0 }, to = { 0 };
@@ -176,6 +195,8 @@ void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza)
 		refuse_scanned(lane, stanza, XMPP_REFUSED_SIZE, err.text);
 		return;
 	}
+	if (stanza->kind == ENVELOPE_PRESENCE && slice_is(stanza->type, "probe"))
+		sightings_asked(lane->edge->sightings, address_bare(&from), address_bare(&to));
 	struct item *item = item_new(lane, stanza);
 	item->from = from;
 	item->to = to;
@@ -257,7 +278,8 @@ void inbound_refuse(struct edge *edge, void *arg, enum bounce bounce, const char
 	struct item *item = arg;
 
 	(void)edge;
-	lane_refuse(item->lane, &item->stanza, bounce, text);
+	if (!item->is_ours)
+		lane_refuse(item->lane, &item->stanza, bounce, text);
 }
 
 void inbound_done(struct edge *edge, void *item)

@@ -7,6 +7,9 @@
 
 void inbound_stanza(struct lane *lane, const struct scan_stanza *stanza);
 
+/* Brings a presence probe of our own, in the name of `from` (a bare native address) for `to`. */
+void inbound_probe(struct lane *lane, const char *from, const char *to);
+
 /* gateway/edge.h: edge_ops of the same names */
 enum hr_status inbound_translate(struct edge *edge, void *item, const struct edge_people *people,
 				 struct envelope **out, struct hr_err *err);

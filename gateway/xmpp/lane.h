@@ -7,6 +7,7 @@
 #include "base/stream.h"
 #include "gateway/xmpp/component.h"
 #include "gateway/xmpp/edge.h"
+#include "gateway/xmpp/sightings.h"
 #include "gateway/xmpp/stanza.h"
 
 struct lane;
@@ -22,6 +23,8 @@ struct xmpp_edge {
 	struct lane **lanes; /* owned */
 	size_t lane_count;
 	bool is_paused, is_draining;
+	struct sightings *sightings;
+	struct timer *sightings_timer;
 };
 
 struct lane {
