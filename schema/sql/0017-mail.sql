@@ -41,13 +41,13 @@ CREATE TABLE hedgerow.mail_choice (
 	changed_at timestamptz NOT NULL DEFAULT now()
 );
 
--- The conversation of `person` (mail) and `peer` (chat); made when there is none.
+-- The conversation of `person` (mail) and `peer` (chat); made when there is none. The last subject counts.
 CREATE FUNCTION hedgerow.mail_thread_of(domain text, person text, peer text, thread text, subject text) RETURNS hedgerow.mail_thread
 LANGUAGE sql AS $$
 	INSERT INTO hedgerow.mail_thread AS t (domain, person, peer, thread, subject)
-		VALUES (mail_thread_of.domain, mail_thread_of.person, mail_thread_of.peer, mail_thread_of.thread, mail_thread_of.subject)
+		VALUES (mail_thread_of.domain, mail_thread_of.person, mail_thread_of.peer, mail_thread_of.thread, nullif(mail_thread_of.subject, ''))
 		ON CONFLICT ON CONSTRAINT mail_thread_domain_person_peer_key DO UPDATE SET used_at = now(),
-			thread = coalesce(excluded.thread, t.thread), subject = coalesce(t.subject, excluded.subject)
+			thread = coalesce(excluded.thread, t.thread), subject = coalesce(excluded.subject, t.subject)
 		RETURNING t.*
 $$;
 

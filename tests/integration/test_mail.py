@@ -357,8 +357,10 @@ def test_automatic_mails_go_no_further(lab, login):
 def test_a_thousand_recipients_and_a_large_mail(lab, login):
     ada = login("ada")
     to = "ada.adams@chat.example.com"
+    accounts = {one.address for one in lab.accounts().values()} - {ADA}  # they would see it at their next login
     people = [row[0] for row in lab.sql("amsterdam", "SELECT address FROM hedgerow.routable WHERE kind = 'address'"
-                                        " AND address LIKE '%%@example.com' AND enabled AND installation IS NOT NULL")]
+                                        " AND address LIKE '%%@example.com' AND enabled AND installation IS NOT NULL")
+              if row[0] not in accounts]
     rules = len(people)
     recipients = (["nobody%d@chat.example.com" % n for n in range(1000 - rules)]
                   + [person.replace("@example.com", "@chat.example.com") for person in people])
