@@ -68,7 +68,7 @@ RETURN (SELECT string_agg(CASE WHEN before IS NULL THEN format('%s %s', k.key, k
 	FROM jsonb_each_text(after) k
 	WHERE CASE WHEN before IS NULL THEN k.value IS NOT NULL AND k.key NOT IN ('one', 'created_at')
 		ELSE before ->> k.key IS DISTINCT FROM k.value
-			OR k.key IN ('site', 'peer', 'forest', 'field', 'ordinal', 'domain', 'installation', 'rule', 'public_key') END);
+			OR k.key IN ('site', 'peer', 'forest', 'base_dn', 'version', 'field', 'ordinal', 'domain', 'installation', 'rule', 'public_key') END);
 REVOKE ALL ON FUNCTION hedgerow.change_text FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.change_text TO hedgerow_reader, hedgerow_operator;
 
