@@ -2,9 +2,7 @@
 #include "directory/bind.h"
 
 #include "base/secret.h"
-#include "directory/ticket.h"
-
-#include <sasl/sasl.h>
+#include "directory/gssapi.h"
 
 static enum hr_status bind_simple(struct server *server, const struct adapter_request *request,
 				  struct hr_err *err)
@@ -27,56 +25,21 @@ static enum hr_status bind_simple(struct server *server, const struct adapter_re
 	return server_finish(server, message, NULL, err);
 }
 
-/* The mechanism asks whom we want to act as: ourselves. */
-static int answer(LDAP *ld, unsigned int flags, void *defaults, void *questions)
-{
-	(void)ld;
-	(void)flags;
-	(void)defaults;
-	for (sasl_interact_t *one = questions; one->id != SASL_CB_LIST_END; one++) {
-		one->result = "";
-		one->len = 0;
-	}
-	return LDAP_SUCCESS;
-}
-
-/* SASL GSSAPI (RFC 4752), step by step. */
-static enum hr_status negotiate(struct server *server, struct hr_err *err)
-{
-	LDAPMessage *message = NULL;
-	const char *mechanism = NULL;
-	int id = 0, code;
-
-	for (;;) {
-		code = ldap_sasl_interactive_bind(server_ld(server), NULL, "GSSAPI", NULL, NULL,
-						  LDAP_SASL_QUIET, answer, NULL, message,
-						  &mechanism, &id);
-		ldap_msgfree(message);
-		if (code != LDAP_SASL_BIND_IN_PROGRESS)
-			break;
-		if (server_receive(server, id, &message, err) != HR_OK)
-			return err->status;
-	}
-	return code == LDAP_SUCCESS ? HR_OK : server_fault(server, code, err);
-}
-
-/* Kerberos seals what TLS does not; both at once no controller takes. */
 static enum hr_status bind_gssapi(struct server *server, const struct adapter_request *request,
 				  bool tls, struct hr_err *err)
 {
 	const struct publish_source *source = request->source;
-	LDAP *ld = server_ld(server);
-	scoped(ticket) ticket = NULL;
 	scoped_str keytab = NULL;
+	LDAPURLDesc *url = NULL;
 
-	if (secret_path(request->secrets, source->bind_secret, &keytab, err) != HR_OK ||
-	    ticket_new(source->bind_dn, keytab, &ticket, err) != HR_OK)
+	if (secret_path(request->secrets, source->bind_secret, &keytab, err) != HR_OK)
 		return err->status;
-	if (ldap_set_option(ld, LDAP_OPT_X_SASL_NOCANON, LDAP_OPT_ON) != LDAP_OPT_SUCCESS ||
-	    ldap_set_option(ld, LDAP_OPT_X_SASL_SECPROPS, tls ? "maxssf=0" : "minssf=56") !=
-		    LDAP_OPT_SUCCESS)
-		return err_set(err, HR_FAIL, "libldap has no SASL");
-	return negotiate(server, err);
+	if (ldap_url_parse(server_url(server), &url) != LDAP_URL_SUCCESS)
+		return err_set(err, HR_FAIL, "not a URL");
+	enum hr_status status =
+		gssapi_bind(server, url->lud_host, source->bind_dn, keytab, tls, err);
+	ldap_free_urldesc(url);
+	return status;
 }
 
 /* What Active Directory means by the number after "data" when it refuses a bind: Windows error

@@ -3,14 +3,13 @@
 
 #include <gssapi/gssapi_krb5.h>
 #include <krb5.h>
-#include <stdbool.h>
 
 struct ticket {
 	krb5_context krb5;
 	krb5_ccache cache; /* NULL: none yet */
 	krb5_keytab keytab;
 	krb5_principal principal;
-	bool named; /* the thread's GSSAPI knows the cache */
+	gss_cred_id_t credential; /* of the cache */
 };
 
 void ticket_free(struct ticket *ticket)
@@ -19,8 +18,7 @@ void ticket_free(struct ticket *ticket)
 
 	if (!ticket)
 		return;
-	if (ticket->named)
-		gss_krb5_ccache_name(&minor, NULL, NULL);
+	gss_release_cred(&minor, &ticket->credential);
 	if (ticket->cache)
 		krb5_cc_destroy(ticket->krb5, ticket->cache);
 	if (ticket->keytab)
@@ -70,21 +68,6 @@ static krb5_error_code fetch(struct ticket *ticket)
 	return code;
 }
 
-static enum hr_status name_cache(struct ticket *ticket, struct hr_err *err)
-{
-	char *name = NULL;
-	OM_uint32 minor;
-
-	krb5_error_code code = krb5_cc_get_full_name(ticket->krb5, ticket->cache, &name);
-	if (code != 0)
-		return fault(ticket, code, err);
-	OM_uint32 major = gss_krb5_ccache_name(&minor, name, NULL);
-	krb5_free_string(ticket->krb5, name);
-	ticket->named = major == GSS_S_COMPLETE;
-	return ticket->named ? HR_OK
-			     : err_set(err, HR_FAIL, "GSSAPI does not take the ticket (%u)", major);
-}
-
 enum hr_status ticket_new(const char *principal, const char *keytab, struct ticket **out,
 			  struct hr_err *err)
 {
@@ -100,8 +83,16 @@ enum hr_status ticket_new(const char *principal, const char *keytab, struct tick
 		code = fetch(ticket);
 	if (code != 0)
 		return fault(ticket, code, err);
-	if (name_cache(ticket, err) != HR_OK)
-		return err->status;
+	OM_uint32 minor;
+	OM_uint32 major =
+		gss_krb5_import_cred(&minor, ticket->cache, NULL, NULL, &ticket->credential);
+	if (major != GSS_S_COMPLETE)
+		return fault(ticket, (krb5_error_code)minor, err);
 	*out = give(ticket);
 	return HR_OK;
+}
+
+gss_cred_id_t ticket_credential(const struct ticket *ticket)
+{
+	return ticket->credential;
 }

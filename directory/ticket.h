@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Kerberos ticket (RFC 4120) from a keytab, in memory only. While it lives, whatever uses GSSAPI
- * in this thread acts as its principal; other threads have their own. */
+/* A Kerberos ticket (RFC 4120) from a keytab, in memory only. */
 #pragma once
 
 #include "base/err.h"
 #include "base/mem.h"
+
+#include <gssapi/gssapi.h>
 
 struct ticket;
 
@@ -12,5 +13,6 @@ struct ticket;
  * HR_RETRY: no KDC answers. HR_FAIL: it refuses, or the keytab does not have the principal. */
 HR_MUST_USE enum hr_status ticket_new(const char *principal, const char *keytab,
 				      struct ticket **out, struct hr_err *err);
-void ticket_free(struct ticket *ticket); /* in the thread that made it; NULL is fine */
+void ticket_free(struct ticket *ticket); /* NULL is fine */
 DEFINE_SCOPED(ticket)
+gss_cred_id_t ticket_credential(const struct ticket *ticket); /* borrowed */
