@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hedgerow-directory follows the changes of a real domain controller."""
 import os
+import random
 import shutil
 import time
 
@@ -346,3 +347,27 @@ def test_a_changed_password_is_not_tried_often(contoso):
     assert contoso.daemon.log.read_text()[after:].count("the password is wrong") <= 3
     contoso.dc.set_password("svc-hedgerow", contoso.password)
     (contoso.secrets / "contoso.password").write_text(contoso.password)
+
+
+def test_a_killed_daemon_loses_nothing_and_nobody_flaps(contoso):
+    dc, chance = contoso.dc, random.Random(7)
+    before = contoso.last()
+    expected = {}
+    for turn in range(10):
+        leaver = f"leaver{turn}"
+        dc.create(leaver, f"{leaver}@contoso.example")
+        for n in chance.sample(range(20, PEOPLE), 8):
+            expected[f"u{n}"] = f"Turn {turn} {n}"
+            dc.replace(f"u{n}", displayName=[expected[f"u{n}"]])
+            if chance.random() < 0.2:
+                contoso.daemon.kill()
+                contoso.daemon.start()
+        dc.delete(leaver)
+    for account, name in expected.items():
+        contoso.wait(account, name)
+    for turn in range(10):
+        contoso.gone(f"leaver{turn}")
+    stayers = [contoso.person(account, "anchor") for account in expected]
+    assert contoso.registry.sql("SELECT run, anchor, action FROM hedgerow.sync_difference WHERE run > %s"
+                                " AND anchor = ANY (%s) AND action IN ('add', 'remove')", before, stayers) == []
+    assert contoso.registry.sync(forest="contoso")["state"] == "unchanged"
