@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """hedgerow-directory follows the changes of a real slapd."""
+import subprocess
 import time
 
 import pytest
 
-from directorykit import BASE, Daemon, Forest
-from labkit import wait_until
+from directorykit import BASE, Daemon, Forest, free_port, quiet
+from labkit import TOP, wait_until
 
 PEOPLE = 300
 LOG = 20  # deletions that slapd remembers
@@ -254,3 +255,27 @@ def test_operators_see_who_is_followed_and_who_is_lost(forest):
     forest.slapd.replace("u14", "displayName", "Counted")
     wait_until(lambda: (metric("people_changed_total"), metric("changes_runs_total")) == (before[0] + 1, before[1] + 1),
                "the change to be counted")
+
+
+def test_the_next_server_is_followed_when_one_goes(forest, tmp_path):
+    port, control = free_port(), tmp_path / "control"
+
+    def tell(command):
+        return quiet(TOP / "tests/relay", "--control", control, command)
+    relay = subprocess.Popen([TOP / "tests/relay", str(port), str(forest.slapd.ldaps), control])
+    try:
+        wait_until(control.exists, "the relay")
+        forest.configure("e_forest_is_due", urls=[f"ldaps://127.0.0.1:{port}", forest.url()])
+        forest.registry.sync()
+        url = "SELECT detail FROM hedgerow.sync_contexts"
+        wait_until(lambda: forest.registry.value(url) == f"syncrepl ldaps://127.0.0.1:{port}", "the first to be followed")
+        before = last_run(forest)
+        tell("cut")
+        forest.slapd.replace("u15", "displayName", "By The Second")
+        wait_name(forest, "u15", "By The Second")
+        wait_until(lambda: forest.registry.value(url) == f"syncrepl {forest.url()}", "the second to be followed")
+        assert full_runs(forest, before) == 0
+    finally:
+        relay.terminate()
+        relay.wait()
+        forest.configure("e_forest_is_due", urls=[forest.url()])
