@@ -61,6 +61,29 @@ void email_of_address(struct slice address, struct buf *out)
 	buf_add_slice(out, address_text_domain(address));
 }
 
+/* Of what a mailbox can have without quotes, and a JID cannot; NULL: it is neither. */
+static const char *code_of(char c)
+{
+	for (size_t i = 0; i < countof(escapes); i++)
+		if (escapes[i].c == c && (c == '&' || c == '\'' || c == '/'))
+			return escapes[i].code;
+	return NULL;
+}
+
+void email_to_address(struct slice local, struct slice domain, struct buf *out)
+{
+	for (size_t i = 0; i < local.len; i++) {
+		const char *code = code_of(local.data[i]);
+
+		if (code)
+			buf_format(out, "\\%s", code);
+		else
+			buf_add_char(out, local.data[i]);
+	}
+	buf_add_char(out, '@');
+	buf_add_slice(out, domain);
+}
+
 /* What is escaped in it stays as it is: the escape itself needs none (XEP-0106 section 4.2). */
 void email_outsider(struct slice address, const char *domain, struct buf *out)
 {

@@ -10,6 +10,8 @@
 
 /* The mailbox of a bare federation address, appended; of an outsider's, their own. */
 void email_of_address(struct slice address, struct buf *out);
+/* The address of a mailbox, not prepared yet (address_parse); appended. */
+void email_to_address(struct slice local, struct slice domain, struct buf *out);
 /* Whether it is the address of an outsider. */
 bool email_is_outsider(struct slice address);
 /* The address under `domain` of an outsider whose own, prepared and bare, is `address`; appended.

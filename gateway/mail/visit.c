@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/secret.h"
 #include "federation/address.h"
+#include "federation/email.h"
 #include "gateway/mail/mailbox.h"
 #include "gateway/mail/metric.h"
 #include "gateway/mail/reply_address.h"
@@ -142,25 +143,10 @@ static const struct config_mail *by_chat_domain(const struct dispatch *dispatch,
 static enum hr_status person_address(struct slice local, const char *domain, char **out,
 				     struct hr_err *err)
 {
-	static const struct {
-		char c;
-		const char *escape;
-	} escapes[] = { { '\'', "\\27" }, { '&', "\\26" }, { '/', "\\2f" } };
 	scoped_address address = { 0 };
 	scoped_buf text = BUF_INIT(0);
 
-	for (size_t i = 0; i < local.len; i++) {
-		const char *escape = NULL;
-
-		for (size_t j = 0; j < countof(escapes); j++)
-			if (local.data[i] == escapes[j].c)
-				escape = escapes[j].escape;
-		if (escape)
-			buf_add_str(&text, escape);
-		else
-			buf_add_char(&text, local.data[i]);
-	}
-	buf_format(&text, "@%s", domain);
+	email_to_address(local, slice_str(domain), &text);
 	if (address_parse(buf_slice(&text), &address, err) != HR_OK)
 		return err->status;
 	*out = str_dup(address.text);

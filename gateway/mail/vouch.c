@@ -2,6 +2,7 @@
 #include "gateway/mail/vouch.h"
 
 #include "federation/address.h"
+#include "federation/email.h"
 #include "gateway/mail/charset.h"
 #include "gateway/mail/gmime.h"
 #include "gateway/mail/mailbox.h"
@@ -36,12 +37,13 @@ static enum hr_status prepare(const char *text, struct author *author, struct hr
 {
 	struct mailbox box;
 	scoped_address address = { 0 };
+	scoped_buf escaped = BUF_INIT(0);
 
-	if (mailbox_parse(slice_str(text), &box, err) != HR_OK ||
-	    address_parse(box.text, &address, err) != HR_OK)
+	if (mailbox_parse(slice_str(text), &box, err) != HR_OK)
 		return err_add(err, "From");
-	if (address_resource(&address).len > 0 || address_local(&address).len == 0)
-		return err_set(err, HR_FAIL, "From: not the address of a person");
+	email_to_address(box.local, box.domain, &escaped);
+	if (address_parse(buf_slice(&escaped), &address, err) != HR_OK)
+		return err_add(err, "From");
 	author->domain = address.text + address.domain_at;
 	author->address = give(address.text);
 	return HR_OK;

@@ -39,6 +39,26 @@ static void an_address_is_a_mailbox_but_for_its_escapes(void **state)
 	}
 }
 
+static void a_mailbox_is_an_address_with_what_an_address_cannot_have_escaped(void **state)
+{
+	static const struct {
+		const char *local, *address;
+	} rows[] = {
+		{ "ada", "ada@example.com" },
+		{ "o'hara", "o\\27hara@example.com" },
+		{ "a&b/c", "a\\26b\\2fc@example.com" },
+		{ "grüße+x", "grüße+x@example.com" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		scoped_buf out = BUF_INIT(0);
+
+		email_to_address(slice_str(rows[i].local), slice_lit("example.com"), &out);
+		assert_string_equal(buf_text(&out), rows[i].address);
+	}
+}
+
 static void an_outsider_gets_an_address_that_leads_back(void **state)
 {
 	static const char *const own[] = { "eve@gmail.example", "o\\27hara@gmail.example",
@@ -65,6 +85,7 @@ static void an_outsider_gets_an_address_that_leads_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_mailbox_is_an_address_with_what_an_address_cannot_have_escaped),
 		cmocka_unit_test(an_address_is_a_mailbox_but_for_its_escapes),
 		cmocka_unit_test(an_outsider_gets_an_address_that_leads_back),
 	};
