@@ -42,6 +42,13 @@ static enum hr_status check_word(const char *what, const char *word, const char 
 	return HR_OK;
 }
 
+bool compose_can_name(const char *message_id)
+{
+	struct hr_err err;
+
+	return check_word("Message-ID", message_id, "<>", ID_MAX, &err) == HR_OK;
+}
+
 static enum hr_status check_ids(const struct compose *mail, struct hr_err *err)
 {
 	static const char forbidden[] = "<>(),;\"\\";

@@ -43,6 +43,9 @@ struct compose {
 	size_t more; /* messages that wait and are not in `texts` (a notice: all that wait) */
 };
 
+/* Whether a Message-ID that came can stand in the references of a mail. */
+bool compose_can_name(const char *message_id);
+
 /* Appends the mail, lines end with CRLF. *needs_utf8: an address is not ASCII, so that MAIL needs
  * SMTPUTF8. HR_FAIL: an address, id or site is none; err says which (nothing is appended). */
 HR_MUST_USE enum hr_status compose_mail(const struct compose *mail, struct buf *out,

@@ -79,6 +79,7 @@ static char *text_of(struct slice text)
 struct copies {
 	char *subject, *message_id;
 	char *earlier[MAIL_EARLIER_MAX];
+	size_t earlier_count;
 	char *trace[ENVELOPE_HOPS_MAX + 1];
 	size_t trace_count;
 	struct compose_text texts[SLOT_MESSAGES_MAX];
@@ -104,6 +105,17 @@ static void copy_trace(const struct letter *letter, struct copies *copies)
 	copies->trace[copies->trace_count++] = str_dup(letter->site);
 }
 
+/* Those that came may be what a header of ours cannot say: the others will do. */
+static void copy_earlier(const struct mail_send_answer *known, struct copies *copies)
+{
+	for (size_t i = 0; i < known->earlier_count; i++) {
+		scoped_str id = text_of(known->earlier[i]);
+
+		if (id && compose_can_name(id))
+			copies->earlier[copies->earlier_count++] = give(id);
+	}
+}
+
 static void copy_all(const struct letter *letter, struct copies *copies)
 {
 	const struct mail_send_answer *known = letter->known;
@@ -111,8 +123,7 @@ static void copy_all(const struct letter *letter, struct copies *copies)
 
 	copies->subject = text_of(known->subject);
 	copies->message_id = letter_message_id(letter->slot, letter->mail->chat_domain);
-	for (size_t i = 0; i < known->earlier_count; i++)
-		copies->earlier[i] = text_of(known->earlier[i]);
+	copy_earlier(known, copies);
 	copy_trace(letter, copies);
 	for (size_t i = 0; i < words->count; i++)
 		copies->texts[i] = (struct compose_text){ slice_str(words->texts[i].text),
@@ -130,11 +141,11 @@ enum hr_status letter_write(const struct letter *letter, struct buf *out, bool *
 	scoped_buf person = BUF_INIT(0);
 	size_t most = letter->mode == MAIL_NOTICE ? 0 : (size_t)mail->digest;
 	size_t shown = words->count < most ? words->count : most;
-	size_t earlier = letter->known->earlier_count;
 
 	if (letter_reply_to(letter, &reply_to, err) != HR_OK)
 		return err_add(err, "the reply address");
 	copy_all(letter, &copies);
+	size_t earlier = copies.earlier_count;
 	email_of_address(slice_str(letter->to->address), &to);
 	email_of_address(slot_sender(letter->slot), &person);
 	return compose_mail(

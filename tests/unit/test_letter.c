@@ -118,6 +118,29 @@ static void a_message_becomes_a_mail_that_can_be_answered(void **state)
 	scene_close(&scene);
 }
 
+static void an_odd_id_of_a_mail_that_came_does_not_stop_the_conversation(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>Hello</body>", NULL };
+	scoped_buf endless = BUF_INIT(0);
+
+	(void)state;
+	for (size_t i = 0; i < 300; i++)
+		buf_add_char(&endless, 'a');
+	scene_open(&scene, "carla@example.com", said);
+	scene.known.earlier[0] = slice_lit("a@x");
+	scene.known.earlier[1] = slice_lit("é@x");
+	scene.known.earlier[2] = slice_lit("b>c@x");
+	scene.known.earlier[3] = buf_slice(&endless);
+	scene.known.earlier_count = 4;
+	expect(&scene, LIST("In-Reply-To: <a@x>", "References: <a@x>"), NOTHING);
+	buf_free(&scene.out);
+	scene.known.earlier[0] = slice_lit("é@x");
+	scene.out = BUF_INIT(0);
+	expect(&scene, LIST("Hello"), LIST("In-Reply-To", "References"));
+	scene_close(&scene);
+}
+
 static void a_digest_shows_some_and_counts_the_others(void **state)
 {
 	struct scene scene;
@@ -184,6 +207,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_message_becomes_a_mail_that_can_be_answered),
+		cmocka_unit_test(an_odd_id_of_a_mail_that_came_does_not_stop_the_conversation),
 		cmocka_unit_test(a_digest_shows_some_and_counts_the_others),
 		cmocka_unit_test(a_notice_does_not_say_what_was_written),
 		cmocka_unit_test(addresses_are_written_as_mail_has_them),
