@@ -51,11 +51,11 @@ LANGUAGE sql AS $$
 		RETURNING t.*
 $$;
 
--- How many mails of a conversation went one way in the last hour.
+-- How many mails of a conversation went one way in the last hour. What waits has not gone.
 CREATE FUNCTION hedgerow.mail_recent(thread bigint, incoming boolean, but text) RETURNS bigint
 LANGUAGE sql STABLE AS $$
 	SELECT count(*) FROM hedgerow.mail_message m WHERE m.thread = mail_recent.thread AND m.incoming = mail_recent.incoming
-		AND m.message_id <> mail_recent.but AND m.at > now() - interval '1 hour'
+		AND (m.incoming OR m.taken > 0) AND m.message_id <> mail_recent.but AND m.at > now() - interval '1 hour'
 $$;
 
 -- A mail is about to be sent: remembered before it goes, so that whatever comes back finds it.
@@ -84,7 +84,7 @@ CREATE FUNCTION hedgerow.mail_taken(thread bigint, message_id text, messages int
 LANGUAGE sql
 BEGIN ATOMIC
 	SELECT set_config('synchronous_commit', 'off', true);
-	UPDATE hedgerow.mail_message AS m SET taken = messages
+	UPDATE hedgerow.mail_message AS m SET taken = messages, at = clock_timestamp()
 		WHERE m.thread = mail_taken.thread AND m.message_id = mail_taken.message_id;
 END;
 

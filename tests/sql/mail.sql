@@ -63,6 +63,9 @@ SELECT lives_ok($$ SELECT hedgerow.mail_taken(1, 'a@x', 2) $$, 'and when it is t
 SELECT is((SELECT taken FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'a@x', 's1', 'ada@example.com/desk', 't', 'S')), 2, 'that is known');
 SELECT is((SELECT row(id, topic, earlier, recent, choice)::text FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'b@x', 's2', 'ada@example.com/desk', NULL, 'T')),
 	'(1,T,{a@x},1,)', 'it goes on, under the last subject');
+SELECT is((SELECT recent FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'b2@x', 's2', 'ada@example.com/desk', NULL, 'T')), 1::bigint,
+	'what has not gone yet does not count, or a bound once passed would let nothing through');
+DELETE FROM hedgerow.mail_message WHERE message_id = 'b2@x';
 SELECT is((SELECT row(id, thread, recent)::text FROM hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'c@y', 'Re: S')), '(1,t,0)', 'an answer belongs to it');
 SELECT is((SELECT recent FROM hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'd@y', NULL)), 1::bigint, 'and counts');
 SELECT is((SELECT earlier FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'e@x', 's3', 'x', NULL, NULL)), '{a@x,b@x,c@y,d@y}', 'both ways');
