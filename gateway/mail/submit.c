@@ -6,7 +6,7 @@
 
 enum {
 	CONNECT_MS = 30 * 1000,
-	ANSWER_MS = 300 * 1000, /* RFC 5321 section 4.5.3.2 */
+	ANSWER_MS = 600 * 1000, /* RFC 5321 section 4.5.3.2.6: who gives up sooner mails twice */
 	IDLE_MS = 10 * 1000,	/* a session without a mail is ended */
 	PLAIN_BYTES = 16 * 1024,
 };
