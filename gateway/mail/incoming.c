@@ -7,13 +7,14 @@ enum { RELAYS_MAX = 256 };
 
 static char *message_id_of(const struct mime *mime)
 {
+	static unsigned long long made;
 	char **ids = mime_ids(mime_part(mime, 0), "Message-ID", 1);
 	char *id = ids[0] ? str_dup(ids[0]) : NULL;
 
 	mime_ids_free(ids);
 	if (!id || strlen(id) > 998) { /* a line of RFC 5322 */
 		free(id);
-		id = str_format("%llx.%p@invalid", (unsigned long long)time_usec(), (void *)mime);
+		id = str_format("%llx.%llx@invalid", (unsigned long long)time_usec(), ++made);
 	}
 	return id;
 }
