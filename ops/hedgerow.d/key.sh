@@ -9,9 +9,10 @@ TABLE
 cmd_key_generate() {
 	[ "${1:-}" != --help ] || help_command
 	[ $# = 1 ] || wrong 'name the file for the secret key'
-	for gateway in ${HEDGEROW_GATEWAY:+"$HEDGEROW_GATEWAY"} "$here/../sbin/hedgerow-gateway" "$here/../hedgerow-gateway"; do
-		[ ! -x "$gateway" ] || exec "$gateway" --generate-key "$1"
+	for gateway in ${HEDGEROW_GATEWAY:+"$HEDGEROW_GATEWAY"} "$here/../sbin/hedgerow-gateway" "$here/../hedgerow-gateway" \
+		"$(command -v hedgerow-gateway)"; do
+		[ ! -x "$gateway" ] || break
 	done
-	gateway=$(command -v hedgerow-gateway) || fail 2 'hedgerow-gateway is not found; set HEDGEROW_GATEWAY to its path'
-	exec "$gateway" --generate-key "$1"
+	[ -x "$gateway" ] || fail 2 'hedgerow-gateway is not found; set HEDGEROW_GATEWAY to its path'
+	"$gateway" --generate-key "$1" # not by exec: the scratch directory goes at our end
 }
