@@ -374,7 +374,8 @@ void visit_go_on(struct visit *visit)
 			continue;
 		memcpy(&id, key.data, sizeof id);
 		find_peer(visit, id, guest);
-		if (guest->waits && now - guest->since > patience) {
+		guest = guest_of(visit, id); /* an answer lets the client's next command run */
+		if (guest && guest->waits && now - guest->since > patience) {
 			guest->waits = false;
 			refuse(visit, id, LMTP_LATER,
 			       "the gateway's database is away: try again later");

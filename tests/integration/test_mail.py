@@ -320,6 +320,17 @@ def test_who_may_not_is_refused_at_once(lab):
             assert got // 100 == code // 100, (recipient, got, text)
 
 
+def test_a_client_that_goes_on_before_it_is_answered(lab):
+    """What it says next runs as soon as the last of its recipients is looked up, and may end the transaction."""
+    def rcpt(count):
+        return "".join(f"RCPT TO:<{unique('nobody')}@chat.example.com>\r\n" for _ in range(count))
+
+    with Lmtp(lab, "amsterdam") as lmtp:
+        lmtp.send(f"MAIL FROM:<a@example.org>\r\n{rcpt(5)}RSET\r\nMAIL FROM:<a@example.org>\r\n{rcpt(5)}NOOP\r\n")
+        answers = [lmtp.getreply()[0] for _ in range(14)]
+    assert answers == [250, *[550] * 5, 250, 250, *[550] * 5, 250]
+
+
 def test_a_forged_colleague_is_refused(lab, login):
     ada = login("ada")
     to = "ada.adams@chat.example.com"
