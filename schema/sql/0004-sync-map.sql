@@ -155,6 +155,7 @@ AS $body$
 DECLARE
 	fields text;
 	details text;
+	aliases text;
 BEGIN
 	SELECT string_agg(format('%s AS %I', coalesce(sync_field(f, map_version, n.field),
 			CASE n.field WHEN 'alias' THEN 'NULL::text[]' ELSE 'NULL::text' END), n.field), ', ')
@@ -164,7 +165,14 @@ BEGIN
 	INTO details FROM unnest('{given_name,family_name,organization,department,title,telephone}'::text[]) n (field)
 	WHERE sync_field(f, map_version, n.field) IS NOT NULL HAVING count(*) > 0;
 
-	-- 1 fields, 2 installation, 3 forest, 4 site, 5 details
+	aliases := CASE WHEN sync_field(f, map_version, 'alias') IS NULL THEN 'SELECT NULL::text[] AS good, NULL::text[] AS bad' ELSE $sql$
+		SELECT array_agg(DISTINCT v.folded ORDER BY v.folded) FILTER (WHERE v.valid) AS good,
+			array_agg(DISTINCT format('alias: %s is not an address local@domain', left(v.folded, 100))) FILTER (WHERE NOT v.valid) AS bad
+		FROM (SELECT w.folded, sync_is_plain(w.folded) OR sync_is_address(w.folded) AS valid
+			FROM (SELECT fold_address(u.v) AS folded FROM unnest(j.alias) u (v) WHERE is_person AND problem IS NULL AND u.v <> '' OFFSET 0) w
+			WHERE w.folded <> j.address_folded OFFSET 0) v $sql$ END;
+
+	-- 1 fields, 2 installation, 3 forest, 4 site, 5 details, 6 aliases
 	RETURN format($sql$
 	INSERT INTO sync_target (given, anchor, gone, valid, address, native, installation, name, kind, enabled, details, created_at,
 		aliases, digest, problem, dn, refusals)
@@ -174,11 +182,11 @@ BEGIN
 	sole AS MATERIALIZED (
 		SELECT min(installation) AS installation FROM installation WHERE site = %4$L AND forest = %3$L HAVING count(*) = 1),
 	raw AS (
-		SELECT s.given, s.anchor, s.dn, s.gone, s.digest, s.refused, w.installation AS wanted, p.installation, p.native_domain,
+		SELECT s.given, s.anchor, s.dn, s.gone, s.digest, s.refused, s.wanted, p.installation, p.native_domain,
 			%1$s, %5$s AS details
-		FROM (SELECT * FROM sync_staging WHERE given > before) s
-		CROSS JOIN LATERAL (SELECT nullif(coalesce(%2$s, (SELECT installation FROM sole)), 'none') AS installation OFFSET 0) w
-		LEFT JOIN place p ON p.installation = w.installation
+		FROM (SELECT *, nullif(coalesce(%2$s, (SELECT installation FROM sole)), 'none') AS wanted
+			FROM sync_staging WHERE given > before OFFSET 0) s
+		LEFT JOIN place p ON p.installation = s.wanted
 		OFFSET 0),
 	low AS (
 		SELECT *, lower(address COLLATE "C") AS address_low, lower(native COLLATE "C") AS native_low,
@@ -218,15 +226,9 @@ BEGIN
 				CASE WHEN created_at IS NULL AND created IS NOT NULL THEN
 					format('created: %%s is not a time like 20240131120000Z', left(created, 100)) END], NULL) || a.bad END
 	FROM judged j
-	LEFT JOIN LATERAL (
-		SELECT array_agg(DISTINCT v.folded ORDER BY v.folded) FILTER (WHERE v.valid) AS good,
-			array_agg(DISTINCT format('alias: %%s is not an address local@domain', left(v.folded, 100))) FILTER (WHERE NOT v.valid) AS bad
-		FROM (SELECT w.folded, sync_is_plain(w.folded) OR sync_is_address(w.folded) AS valid
-			FROM (SELECT fold_address(u.v) AS folded FROM unnest(j.alias) u (v) WHERE u.v <> '' OFFSET 0) w
-			WHERE w.folded <> j.address_folded OFFSET 0) v) a
-		ON j.alias IS NOT NULL AND is_person AND problem IS NULL
+	CROSS JOIN LATERAL (%6$s) a
 	$sql$, fields, coalesce(sync_field(f, map_version, 'installation'), 'NULL::text'), f.forest, f.site,
-		coalesce(details, $$'{}'::jsonb$$));
+		coalesce(details, $$'{}'::jsonb$$), aliases);
 END $body$;
 
 -- The session's tables for a mapping ----------------------------------------------------------------
@@ -242,7 +244,7 @@ BEGIN
 END $$;
 
 -- Makes the temporary tables, or empties those that an earlier run by the same mapping has left: a session
--- that follows changes makes none for each.
+-- that follows changes makes none for each. `is_new`: the forest has nobody yet, so nothing was seen.
 --   sync_staging  entries as the daemon gives them; never more than one COPY
 --   sync_target   what they are to be, in the order given; `valid`: a person that can be published;
 --                 `same`: as it was seen before, and not mapped again
@@ -250,7 +252,7 @@ END $$;
 --   sync_refusal  what is refused
 --   sync_position the cursors to store
 --   sync_now      the run
-CREATE FUNCTION sync_prepare(f forest, map_version int) RETURNS void
+CREATE FUNCTION sync_prepare(f forest, map_version int, is_new boolean) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -268,10 +270,10 @@ BEGIN
 		(SELECT string_agg(concat_ws(' ', i.site, i.installation, i.native_domain), ',' ORDER BY i.site, i.installation)
 			FROM installation i WHERE i.forest = f.forest),
 		coalesce((SELECT s.epoch FROM sync_state s WHERE s.site = f.site AND s.forest = f.forest), 0)), 0)::text, false);
-	IF NOT EXISTS (SELECT FROM person p WHERE p.site = f.site AND p.forest = f.forest) THEN
+	IF is_new THEN
 		DELETE FROM sync_seen k WHERE k.forest = f.forest; -- whoever emptied it, and how
 	END IF;
-	PERFORM set_config('hedgerow.sync_seen', EXISTS (SELECT FROM sync_seen k WHERE k.forest = f.forest)::text, false);
+	PERFORM set_config('hedgerow.sync_seen', (NOT is_new)::text, false);
 	IF current_setting('hedgerow.sync_prepared', true) = fingerprint THEN
 		PERFORM sync_clear();
 		RETURN;

@@ -98,18 +98,21 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, hedgerow, pg_temp
 AS $$
 DECLARE
-	f forest%ROWTYPE := sync_forest(forest_name);
-	map_version int := f.mapping_version;
+	f forest%ROWTYPE;
+	map_version int;
 	r sync_run%ROWTYPE;
 BEGIN
-	IF draft THEN
-		map_version := coalesce(draft_version(f), map_version);
+	IF run_kind <> 'changes' THEN
+		PERFORM sync_lock(forest_name); -- a forest that is being removed leaves no run
 	END IF;
+	f := sync_forest(forest_name);
+	map_version := coalesce(CASE WHEN draft THEN draft_version(f) END, f.mapping_version);
 	IF run_kind = 'changes' AND known IS DISTINCT FROM (SELECT t.fingerprint FROM sync_source(f, map_version) t LIMIT 1) THEN
 		RETURN QUERY SELECT NULL::bigint, t FROM sync_source(f, map_version) t;
 		RETURN;
 	END IF;
-	PERFORM sync_prepare(f, map_version);
+	PERFORM sync_prepare(f, map_version,
+		run_kind <> 'changes' AND NOT EXISTS (SELECT FROM person p WHERE p.site = f.site AND p.forest = f.forest));
 	INSERT INTO sync_now (id, site, forest, kind, state, node, mapping_version, started, read, skipped, added, changed,
 		readdressed, removed, disabled, kept, refused, wants_full)
 	VALUES (nextval('sync_run_id_seq'), f.site, f.forest, run_kind, 'running', node_name, map_version, clock_timestamp(),

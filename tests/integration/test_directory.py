@@ -32,7 +32,7 @@ def forest(tmp_path_factory):
 def whole(forest):
     """Each test begins with a directory that is published and nothing held."""
     run = forest.registry.sync()
-    assert run["state"] in ("applied", "unchanged"), run
+    assert run["state"] in ("applied", "unchanged"), str(run)
     yield
 
 
