@@ -111,7 +111,8 @@ def free_address():
 
 
 class Forest:
-    """The forest of a directory. Its entries are reached as the system itself, past all rights."""
+    """The forest of a directory. Its entries are reached as the system itself, past all rights. Samba's
+    library has one configuration for a process: of several forests only the last can be changed."""
 
     def __init__(self, home):
         self.home = os.path.abspath(home)
@@ -119,13 +120,11 @@ class Forest:
         self.lp = LoadParm()
         self.lp.load(self.conf)
         self.realm = self.lp.get("realm")
+        self.address = self.lp.get("interfaces")[0].split("/")[0]
         self.base = "DC=" + self.realm.lower().replace(".", ",DC=")
 
     def database(self, **options):
         return SamDB(url=f"{self.home}/private/sam.ldb", session_info=system_session(), lp=self.lp, **options)
-
-    def address(self):
-        return self.lp.get("interfaces")[0].split("/")[0]
 
     def load(self, ldif):
         """Adds the entries of an LDIF text. The options are what makes it 600 a second, and constantly so."""
@@ -209,7 +208,7 @@ def make_certificate(forest):
     run(common + ["-keyout", f"{tls}/key.pem", "-out", f"{tls}/cert.pem", "-subj", f"/CN={HOST}.{domain}",
                   "-CA", f"{forest.home}/ca.pem", "-CAkey", f"{tls}/ca.key",
                   "-addext", "basicConstraints=critical,CA:FALSE",
-                  "-addext", f"subjectAltName=DNS:{HOST}.{domain},DNS:{domain},IP:{forest.address()}"])
+                  "-addext", f"subjectAltName=DNS:{HOST}.{domain},DNS:{domain},IP:{forest.address}"])
     os.chmod(f"{tls}/key.pem", 0o600)  # or Samba will not have it
 
 
@@ -256,8 +255,8 @@ def make(home, realm, address):
 
 
 def krb5_conf(forests):
-    realms = "".join(f"\t{one.realm} = {{\n\t\tkdc = {one.address()}\n\t}}\n" for one in forests)
-    domains = "".join(f"\t{one.address()} = {one.realm}\n\t.{one.realm.lower()} = {one.realm}\n" for one in forests)
+    realms = "".join(f"\t{one.realm} = {{\n\t\tkdc = {one.address}\n\t}}\n" for one in forests)
+    domains = "".join(f"\t{one.address} = {one.realm}\n\t.{one.realm.lower()} = {one.realm}\n" for one in forests)
     return (f"[libdefaults]\n\tdefault_realm = {forests[0].realm}\n\tdns_lookup_realm = false\n"
             "\tdns_lookup_kdc = false\n\tdns_canonicalize_hostname = false\n\trdns = false\n"
             f"\tudp_preference_limit = 1\n[realms]\n{realms}[domain_realm]\n{domains}")

@@ -352,3 +352,25 @@ def test_a_second_domain_of_a_forest_is_followed_beside_the_first(ad, tmp_path):
         west.kill()
         ad.hedgerow("amsterdam", "forest", "context", "remove", "alpha", west.base)
     settled(ad, "alpha")
+def test_kerberos_needs_no_password(ad):
+    krb5 = ad.directory / "krb5.conf"
+    krb5.write_text(addc("krb5", ad.alpha.home, ad.beta.home))
+    addc("keytab", ad.alpha.home, ad.directory / "amsterdam/secrets/alpha.keytab", "svc-hedgerow")
+    os.environ["KRB5_CONFIG"] = str(krb5)
+    ad.stop("directory-amsterdam")
+    try:
+        ad.start("directory-amsterdam")
+        for tls, url in (("ldaps", ad.alpha.url), ("plain", ad.alpha.url.replace("ldaps:", "ldap:"))):
+            ad.hedgerow("amsterdam", "forest", "set", "alpha", "bind=gssapi", "bind_secret=alpha.keytab",
+                        f"bind_dn=svc-hedgerow@{ad.alpha.realm}", f"tls={tls}", f"urls={url}")
+            ad.hedgerow("amsterdam", "forest", "sync", "alpha")
+            settled(ad, "alpha")
+    finally:
+        del os.environ["KRB5_CONFIG"]
+        ad.hedgerow("amsterdam", "forest", "set", "alpha", "bind=simple", "bind_secret=alpha.password",
+                    "bind_dn=svc-hedgerow@alpha.example", "tls=ldaps", f"urls={ad.alpha.url}")
+        ad.stop("directory-amsterdam")
+        ad.start("directory-amsterdam")
+    settled(ad, "alpha")
+
+
