@@ -3,12 +3,9 @@
 
 #include "base/log.h"
 #include "base/map.h"
-#include "base/secret.h"
 #include "federation/address.h"
-#include "federation/email.h"
-#include "gateway/mail/mailbox.h"
 #include "gateway/mail/metric.h"
-#include "gateway/mail/reply_address.h"
+#include "gateway/mail/recipient.h"
 #include "schema/mail.h"
 
 enum { PATIENCE_MS = 10 * 1000, WAITING_MAX = 256 * 1024 };
@@ -124,35 +121,6 @@ static void refuse(struct visit *visit, uint64_t id, enum lmtp_answer answer, co
 	lmtp_answer(visit->lmtp, id, answer, text);
 }
 
-static const struct config_mail *by_chat_domain(const struct dispatch *dispatch,
-						struct slice domain)
-{
-	const struct config *config = registry_config(dispatch->registry);
-
-	for (size_t i = 0; i < config->mail_count; i++) {
-		const struct config_mail *mail = &config->mails[i];
-
-		if (strcmp(mail->site, config->local_site) == 0 &&
-		    strcmp(mail->carrier, mail->site) == 0 && slice_is(domain, mail->chat_domain))
-			return mail;
-	}
-	return NULL;
-}
-
-/* local@domain for local@chat-domain. */
-static enum hr_status person_address(struct slice local, const char *domain, char **out,
-				     struct hr_err *err)
-{
-	scoped_address address = { 0 };
-	scoped_buf text = BUF_INIT(0);
-
-	email_to_address(local, slice_str(domain), &text);
-	if (address_parse(buf_slice(&text), &address, err) != HR_OK)
-		return err->status;
-	*out = str_dup(address.text);
-	return HR_OK;
-}
-
 static void find_peer(struct visit *visit, uint64_t id, struct guest *guest)
 {
 	struct registry *registry = visit->host->options->dispatch->registry;
@@ -224,47 +192,18 @@ void visit_found(struct visit *visit, uint64_t id, enum hr_status status, struct
 	look(visit);
 }
 
-/* HR_RETRY: the key is missing, for which the client can't help. */
-static enum hr_status read_reply_address(const struct visit *visit, const struct mailbox *mailbox,
-					 const struct config_mail *mail, struct reply_address *out,
-					 struct hr_err *err)
-{
-	const char *directory = visit->host->options->secrets;
-	scoped_secret key = NULL;
-	scoped_secret previous = NULL;
-
-	if (secret_read(directory, mail->reply_key, &key, err) != HR_OK ||
-	    (mail->reply_key_previous &&
-	     secret_read(directory, mail->reply_key_previous, &previous, err) != HR_OK)) {
-		log_error("mail.key_missing", LOG_STR("domain", mail->domain), LOG_ERR(err));
-		return err->status = HR_RETRY;
-	}
-	return reply_address_read(mailbox->local, slice_str(mail->chat_domain),
-				  &(struct reply_keys){ slice_str(key), slice_str(previous) },
-				  time_usec(), out, err);
-}
-
 static void on_recipient(void *ctx, uint64_t id, const char *text)
 {
 	struct visit *visit = ctx;
-	const struct dispatch *dispatch = visit->host->options->dispatch;
-	struct mailbox mailbox;
-	scoped_address domain = { 0 };
-	struct reply_address reply = { 0 };
-	char *peer = NULL;
+	const struct postbox_options *options = visit->host->options;
+	struct recipient recipient = { 0 };
 	struct hr_err err;
-
-	if (mailbox_parse(slice_str(text), &mailbox, &err) != HR_OK ||
-	    address_parse(mailbox.domain, &domain, &err) != HR_OK) {
-		refuse(visit, id, LMTP_NO_SUCH_PERSON, err.text);
-		return;
-	}
-	const struct config_mail *mail = by_chat_domain(dispatch, address_full(&domain));
-	bool is_reply = mail && reply_address_is(mailbox.local);
 	enum hr_status status =
-		!mail	   ? err_set(&err, HR_FAIL, "no mail for this domain becomes chat here")
-		: is_reply ? read_reply_address(visit, &mailbox, mail, &reply, &err)
-			   : person_address(mailbox.local, mail->domain, &peer, &err);
+		recipient_read(slice_str(text), registry_config(options->dispatch->registry),
+			       options->secrets, time_usec(), &recipient, &err);
+
+	if (status == HR_RETRY)
+		log_error("mail.key_missing", LOG_ERR(&err));
 	if (status != HR_OK) {
 		refuse(visit, id, status == HR_RETRY ? LMTP_LATER : LMTP_NO_SUCH_PERSON,
 		       status == HR_RETRY ? NULL : err.text);
@@ -272,13 +211,13 @@ static void on_recipient(void *ctx, uint64_t id, const char *text)
 	}
 	struct guest *guest = mem_new(struct guest);
 
-	guest->addressee = (struct addressee){ .domain = str_dup(mail->domain),
-					       .peer = peer,
-					       .thread = reply.thread };
+	guest->addressee = (struct addressee){ .domain = str_dup(recipient.mail->domain),
+					       .peer = recipient.peer,
+					       .thread = recipient.thread };
 	guest->since = loop_now(visit->host->loop);
 	map_put(visit->guests, key_of(&id), guest);
 	map_put(visit->by_address, slice_str(text), guest);
-	if (is_reply)
+	if (recipient.is_reply)
 		find_thread(visit, id, guest);
 	else
 		find_peer(visit, id, guest);
