@@ -135,6 +135,19 @@ BEGIN
 	RETURN gone;
 END $$;
 
+-- Nobody looks for receipts where no mail goes to who is away: the copies that wait for them go.
+CREATE FUNCTION hedgerow.drop_copies() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.site = hedgerow.local_site() THEN
+		DELETE FROM hedgerow.deferred d USING hedgerow.queue q
+			WHERE q.name = 'mail:' || NEW.domain AND d.queue = q.id AND d.awaits IS NOT NULL;
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER drop_copies AFTER UPDATE ON hedgerow.mail_domain FOR EACH ROW
+	WHEN (OLD.away IS NOT NULL AND NEW.away IS NULL) EXECUTE FUNCTION hedgerow.drop_copies();
+
 ---- Operators
 
 -- carrier NULL: this site; port NULL: that of tls.
@@ -284,7 +297,7 @@ GRANT SELECT ON hedgerow.mail_domains, hedgerow.mail_status, hedgerow.mail_threa
 GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.mail_thread, hedgerow.mail_message, hedgerow.mail_choice TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_taken, hedgerow.mail_find, hedgerow.mail_receive,
 	hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.add_mail_domain, hedgerow.remove_mail_domain,
-	hedgerow.mail_test, hedgerow.mail_config FROM PUBLIC;
+	hedgerow.mail_test, hedgerow.mail_config, hedgerow.drop_copies FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_taken, hedgerow.mail_find, hedgerow.mail_receive,
 	hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.setting_value TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.setting TO hedgerow_gateway;

@@ -78,6 +78,16 @@ SELECT is(hedgerow.mail_forget(), 1::bigint, 'what is not, goes');
 SELECT is((SELECT count(*) FROM hedgerow.mail_message), 0::bigint, 'with its mails');
 RESET ROLE;
 SELECT is((SELECT state FROM hedgerow.mail_status), 'no gateway', 'operators see how it is');
+
+-- copies for who is away
+INSERT INTO hedgerow.queue (name) VALUES ('mail:example.com');
+INSERT INTO hedgerow.deferred (queue, not_before, envelope_id, sender, recipient, awaits, envelope)
+	SELECT q.id, now() + '1 hour', a.id::bytea, 'carla@example.com', 'ada@example.com', a.awaits, '' FROM hedgerow.queue q, (VALUES ('1', 's1'), ('2', NULL)) a (id, awaits)
+	WHERE q.name = 'mail:example.com';
+SELECT hedgerow.change('mail_domain', 'example.com', '{"away": "5 minutes"}') \g /dev/null
+SELECT is((SELECT count(*) FROM hedgerow.deferred), 2::bigint, 'copies wait for a receipt');
+SELECT hedgerow.change('mail_domain', 'example.com', '{"away": null}') \g /dev/null
+SELECT is((SELECT array_agg(awaits) FROM hedgerow.deferred), '{NULL}', 'and go when nobody who is away is mailed any more; mail does not');
 SELECT lives_ok($$ SELECT hedgerow.remove_mail_domain('example.com') $$, 'no more mail');
 SELECT throws_ok($$ SELECT hedgerow.remove_mail_domain('example.com') $$, 'HR100', 'the mail of example.com is not set up at this site', 'once');
 SELECT lives_ok($$ SELECT hedgerow.add_mail_domain('example.com', 'boston') $$, 'another site may carry it');
