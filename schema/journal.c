@@ -414,12 +414,12 @@ void journal_leftovers(struct pg *pg, journal_leftovers_fn *fn, void *arg)
 	pg_send_owned(pg, &leftovers_statement, NULL, have_leftovers, request);
 }
 
-/* ---- to whom something is deferred */
+/* ---- from whom to whom something is deferred */
 
 static const struct pg_statement held_statement = {
-	"journal_held", "SELECT recipient, until FROM hedgerow.journal_held($1::bigint)"
+	"journal_held", "SELECT pair, until FROM hedgerow.journal_held($1::bigint)"
 };
-enum { HELD_RECIPIENT, HELD_UNTIL };
+enum { HELD_PAIR, HELD_UNTIL };
 
 struct held_request {
 	journal_held_fn *fn;
@@ -433,7 +433,7 @@ static void have_held(void *arg, enum hr_status status, const PGresult *result,
 	int rows = status == HR_OK ? PQntuples(result) : 0;
 
 	for (int row = 0; row < rows; row++)
-		request->fn(request->arg, HR_OK, pg_text(result, row, HELD_RECIPIENT),
+		request->fn(request->arg, HR_OK, pg_text(result, row, HELD_PAIR),
 			    pg_time(result, row, HELD_UNTIL), err);
 	request->fn(request->arg, status, (struct slice){ 0 }, 0, err);
 	free(request);

@@ -129,7 +129,7 @@ static void settle(struct relay *self)
 /* --- the queue ---------------------------------------------------------------------------------
  */
 
-/* To whom something was deferred before this gateway had the queue. */
+/* Between whom something was deferred before this gateway had the queue. */
 struct asking {
 	const struct dispatch *dispatch;
 	uint64_t serial;
@@ -137,7 +137,7 @@ struct asking {
 
 static struct relay *find(const struct dispatch *dispatch, uint64_t serial);
 
-static void have_held(void *arg, enum hr_status status, struct slice recipient, usec until,
+static void have_held(void *arg, enum hr_status status, struct slice pair, usec until,
 		      const struct hr_err *err)
 {
 	const struct asking *asking = arg;
@@ -145,8 +145,8 @@ static void have_held(void *arg, enum hr_status status, struct slice recipient, 
 
 	if (!self)
 		return;
-	if (recipient.data) {
-		held_put(self->held, recipient, until);
+	if (pair.data) {
+		held_put(self->held, pair, until);
 		return;
 	}
 	self->held_state = status == HR_OK ? HELD_KNOWN : HELD_UNKNOWN;

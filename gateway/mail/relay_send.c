@@ -156,6 +156,15 @@ static enum hr_status find_people(struct relay *self, const struct slot *slot,
 	return dispatch_find(self->options.dispatch, slot->messages[0], out);
 }
 
+static char *pair_of(const struct slot *slot)
+{
+	struct slice sender = slot_sender(slot);
+	struct slice recipient = slot_recipient(slot);
+
+	return str_format("%.*s %.*s", (int)sender.len, sender.data, (int)recipient.len,
+			  recipient.data);
+}
+
 static void write_letter(struct relay *self, struct slot *slot, const struct letter_words *words,
 			 const struct mail_send_answer *known)
 {
@@ -180,8 +189,11 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		return;
 	}
 	if (known->recent >= mail->hourly) {
+		scoped_str pair = pair_of(slot);
+
 		relay_defer(slot, time_usec() + INT64_C(1000) * CAPPED_MS,
 			    "too many mails of this conversation in an hour");
+		held_put(self->held, slice_str(pair), slot->not_before);
 		return;
 	}
 	struct letter letter = {
@@ -280,8 +292,12 @@ void relay_start(struct relay *self, struct slot *slot, const struct config_mail
 		relay_bounce(slot, BOUNCE_REMOTE_TIMEOUT, "the mail could not be sent in time");
 		return;
 	}
+	scoped_str pair = pair_of(slot);
+
 	letter_words_read(slot, &words);
 	held = held_until(self->held, slot_recipient(slot), time_usec());
+	if (!held)
+		held = held_until(self->held, slice_str(pair), time_usec());
 	if (words.count == 0)
 		relay_suppress(slot, "it says nothing for a mail");
 	else if (held)

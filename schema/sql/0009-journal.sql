@@ -258,11 +258,11 @@ BEGIN
 	RETURN total;
 END $$;
 
--- To whom something of a queue is deferred, and until when.
-CREATE FUNCTION hedgerow.journal_held(queue bigint) RETURNS TABLE (recipient text, until timestamptz)
+-- From whom to whom something of a queue is deferred, "sender recipient", and until when.
+CREATE FUNCTION hedgerow.journal_held(queue bigint) RETURNS TABLE (pair text, until timestamptz)
 LANGUAGE sql STABLE AS $$
-	SELECT d.recipient, max(d.not_before) FROM hedgerow.deferred d
-		WHERE d.queue = journal_held.queue AND d.awaits IS NULL GROUP BY d.recipient LIMIT 10000
+	SELECT d.sender || ' ' || d.recipient, max(d.not_before) FROM hedgerow.deferred d
+		WHERE d.queue = journal_held.queue AND d.awaits IS NULL GROUP BY d.sender, d.recipient LIMIT 10000
 $$;
 
 -- Receipts that the gateway itself asked for and that have not come.

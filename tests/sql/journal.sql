@@ -71,7 +71,7 @@ SELECT is(pg_temp.defer(15, now() - interval '1 second', 'b', 'r@x', 'm2'), '{}'
 SELECT is(pg_temp.defer(16, now() + interval '1 hour', 'c', 'r@x'), '{}', 'and what was not taken');
 SELECT is(pg_temp.defer(17, now() + interval '1 hour', 'd', 'q@x', 'm3'), '{}', 'for somebody else too');
 SELECT is((SELECT count(*) FROM hedgerow.journal_asked()), 3::bigint, 'it is known what was asked for');
-SELECT is((SELECT array_agg(recipient) FROM hedgerow.journal_held(3)), '{r@x}', 'and who has to wait');
+SELECT is((SELECT array_agg(pair) FROM hedgerow.journal_held(3)), ARRAY['s@x r@x'], 'and who has to wait');
 SELECT is((SELECT head FROM hedgerow.queue WHERE id = 3), 0::bigint, 'nothing of it is in the queue');
 SELECT is(hedgerow.journal_due(), 2::bigint, 'what is due goes with what waits for the same pair');
 SELECT is(pg_temp.mailed(), '{1a,2b}', 'in order');
