@@ -108,23 +108,23 @@ def test_a_loop_between_the_domains_of_two_gateways_ends_and_the_writer_hears_of
 
 
 def test_two_robots_that_answer_each_other_are_stopped_by_the_hourly_bound(lab, login, mail_setting):
-    """Neither says that it is one: marit's mailbox answers each mail, jane's client each message."""
+    """Neither says that it is one: marit's mailbox answers each mail, tom's client each message."""
     mail_setting("amsterdam", "example.com", hourly=3)
-    jane, box = login("jane"), Mailbox(lab, MARIT)
-    lab.sql("amsterdam", "DELETE FROM hedgerow.mail_thread WHERE peer = 'jane.baker@example.com'")
+    tom, box = login("tom"), Mailbox(lab, MARIT)
+    lab.sql("amsterdam", "DELETE FROM hedgerow.mail_thread WHERE peer = 'tom.baker@example.com'")
     mark = lab.log_mark("gateway-amsterdam")
-    jane.message(MARIT, "ping 0")
+    tom.message(MARIT, "ping 0")
     for n in range(3):
         mail = box.wait_text(f"ping {n}")
         post(lab, reply(mail, MARIT, f"pong {n}"), MARIT)
-        jane.wait_body(f"pong {n}")
-        jane.message(MARIT, f"ping {n + 1}")
+        tom.wait_body(f"pong {n}")
+        tom.message(MARIT, f"ping {n + 1}")
     line = lab.wait_log(mark, "event=mail.deferred .*hour")
     assert MARIT in line
     stopped = lab.log_mark("postfix")
     post(lab, reply(mail, MARIT, "pong too much"), MARIT)  # nor does the mailbox come through any more
     lab.wait_log(stopped, r"postfix/lmtp.*status=(deferred|bounced).*hour")
-    assert len(box.new()) == 3 and "pong too much" not in texts(jane)
+    assert len(box.new()) == 3 and "pong too much" not in texts(tom)
     other, word = login("fay"), unique("other")  # and what others write is not held up
     other.message(MARIT, word)
     box.wait_text(word)
