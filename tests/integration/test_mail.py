@@ -54,6 +54,7 @@ def test_the_other_site_carries_its_own(lab, login):
 
 
 def test_mail_to_a_chat_address(lab, login):
+    lab.sql("amsterdam", "DELETE FROM hedgerow.mail_thread WHERE person = %s AND peer = %s", MARIT, ADA)
     bob = login("bob")
     post(lab, letter(f"Marit <{MARIT}>", "bob.baker@chat.boston.example", "Hello Bob.", Subject="Lunch"), MARIT)
     # marit is of amsterdam, which carries her mail: boston may not speak for her
