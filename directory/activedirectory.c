@@ -167,13 +167,13 @@ static enum hr_status read_all(struct adapter_session *session, const struct ada
 		.filter = request->source->filter,
 		.scope = LDAP_SCOPE_SUBTREE,
 		.attributes = reader_attributes(session->reader),
+		.page_size = request->source->page_size,
 	};
 	struct publish_cursor now;
 
 	if (begin(session, &now, err) != HR_OK)
 		return err_add(err, "%s", server_url(session->server));
-	if (paged_search(session->server, &search, request->source->page_size, take_row, &target,
-			 err) != HR_OK) {
+	if (paged_search(session->server, &search, take_row, &target, err) != HR_OK) {
 		cursor_clear(&now);
 		return err_add(err, "read %s of %s", request->context->base_dn,
 			       server_url(session->server));
@@ -217,15 +217,16 @@ static enum hr_status hear_by_dirsync(struct adapter_session *session, struct gu
 {
 	const struct dirsync_request request = { session->controller.root, "(objectClass=*)",
 						 session->asked, position->cookie };
-	struct slice cookie = { 0 };
+	struct dirsync_answer answer;
 
-	if (dirsync_round(session->server, &request, changed, &cookie, more, err) != HR_OK) {
+	if (dirsync_round(session->server, &request, changed, &answer, err) != HR_OK) {
 		if (is_refusal(server_code(session->server)))
 			err->status = HR_UNSURE;
 		return err->status;
 	}
 	free((char *)(uintptr_t)position->cookie.data);
-	position->cookie = cookie;
+	position->cookie = answer.cookie;
+	*more = answer.more;
 	return changed->n > 0 ? controller_look(session->server, &session->controller, err) : HR_OK;
 }
 
@@ -236,8 +237,9 @@ static enum hr_status hear_by_usn(struct adapter_session *session, struct guids 
 		return err->status;
 	if (session->controller.usn == position->usn)
 		return HR_OK;
-	return usn_round(session->server, session->controller.root, position->usn,
-			 session->request->source->page_size, changed, err);
+	const struct usn_request request = { session->controller.root, position->usn,
+					     session->request->source->page_size };
+	return usn_round(session->server, &request, changed, err);
 }
 
 /* Who has changed since the position, which is moved. */

@@ -36,8 +36,8 @@ static enum hr_status bind_gssapi(struct server *server, const struct adapter_re
 		return err->status;
 	if (ldap_url_parse(server_url(server), &url) != LDAP_URL_SUCCESS)
 		return err_set(err, HR_FAIL, "not a URL");
-	enum hr_status status =
-		gssapi_bind(server, url->lud_host, source->bind_dn, keytab, tls, err);
+	const struct gssapi_request how = { url->lud_host, source->bind_dn, keytab, tls };
+	enum hr_status status = gssapi_bind(server, &how, err);
 	ldap_free_urldesc(url);
 	return status;
 }

@@ -67,7 +67,7 @@ static void refuse(const struct forest *forest, const struct forest_context *con
 
 /* One context. Whatever its directory does is dealt with here. */
 static void take(struct forest *forest, struct forest_context *context, struct gathering *gathering,
-		 struct changes *out, struct report_counts *counts)
+		 struct changes *out)
 {
 	const struct adapter_sink sink = { stage, stage_gone, gathering };
 	struct hr_err why;
@@ -97,11 +97,11 @@ static void take(struct forest *forest, struct forest_context *context, struct g
 		out->why = why;
 		cursor_clear(&context->next);
 		if (!forest->adapter->only_whole)
-			refuse(forest, context, &why, counts);
+			refuse(forest, context, &why, &out->counts);
 		return;
 	}
 	cursor_clear(&context->next);
-	forest_lose(forest, context, &why, counts);
+	forest_lose(forest, context, &why, &out->counts);
 }
 
 /* Publishes what was staged, with the positions of those contexts that have one to go on from. */
@@ -149,14 +149,14 @@ static void settle(struct forest *forest, const struct publish_result *result,
 }
 
 enum hr_status changes_take(struct forest *forest, struct publish *publish, const bool *due,
-			    struct changes *out, struct report_counts *counts, struct hr_err *err)
+			    struct changes *out, struct hr_err *err)
 {
 	struct gathering gathering = { .publish = publish, .err = err };
 
 	*out = (struct changes){ 0 };
 	for (size_t i = 0; i < forest->n && !gathering.renewed && gathering.database == HR_OK; i++)
 		if (due[i] && forest_is_followed(&forest->contexts[i]))
-			take(forest, &forest->contexts[i], &gathering, out, counts);
+			take(forest, &forest->contexts[i], &gathering, out);
 	if (gathering.database != HR_OK)
 		return gathering.database;
 	if (gathering.renewed) {
@@ -165,6 +165,6 @@ enum hr_status changes_take(struct forest *forest, struct publish *publish, cons
 	}
 	if (gathering.begun && publish_all(forest, publish, &out->run, err) != HR_OK)
 		return err->status;
-	settle(forest, &out->run.result, counts);
+	settle(forest, &out->run.result, &out->counts);
 	return HR_OK;
 }

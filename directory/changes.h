@@ -11,11 +11,11 @@ struct changes {
 	bool works;	       /* at least one context is followed as it should */
 	bool lost;	       /* following is at an end, `why` says: only a full run helps */
 	struct hr_err why;
+	struct report_counts counts; /* of what happened to sessions */
 };
 
 /* Takes the changes that are there in those contexts that are `due`, one flag a context, and
  * publishes them in one run together with how far they go. Contexts whose directory fails are tried
  * again later. Not HR_OK: the database has failed. */
 HR_MUST_USE enum hr_status changes_take(struct forest *forest, struct publish *publish,
-					const bool *due, struct changes *out,
-					struct report_counts *counts, struct hr_err *err);
+					const bool *due, struct changes *out, struct hr_err *err);

@@ -106,20 +106,19 @@ static enum hr_status wait_for_answer(struct look_up *look_up, msec limit, const
 				  : err_set(err, HR_RETRY, "%s", gai_strerror(look_up->code));
 }
 
-static enum hr_status find(const char *host, int port, msec limit, const struct stop *stop,
-			   struct addrinfo **out, struct hr_err *err)
+static enum hr_status find(const struct dial *dial, struct addrinfo **out, struct hr_err *err)
 {
 	struct look_up *look_up = mem_new(struct look_up);
 	enum hr_status status = HR_OK;
 
 	look_up->answered = -1;
 	atomic_store(&look_up->holders, 1);
-	snprintf(look_up->port, sizeof look_up->port, "%d", port);
-	look_up->host = str_dup(host);
+	snprintf(look_up->port, sizeof look_up->port, "%d", dial->port);
+	look_up->host = str_dup(dial->host);
 	if (ask(look_up, AI_NUMERICHOST) != 0) { /* an address needs nobody to be asked */
 		status = begin(look_up, err);
 		if (status == HR_OK)
-			status = wait_for_answer(look_up, limit, stop, err);
+			status = wait_for_answer(look_up, dial->limit, dial->stop, err);
 	}
 	if (status == HR_OK)
 		*out = give(look_up->addresses);
@@ -188,22 +187,21 @@ static int try_address(const struct addrinfo *address, msec limit, const struct 
 	return -1;
 }
 
-enum hr_status dial(const char *host, int port, msec limit, const struct stop *stop, int *out,
-		    struct hr_err *err)
+enum hr_status dial(const struct dial *dial, int *out, struct hr_err *err)
 {
 	struct addrinfo *addresses = NULL;
 	int fd = -1, error = 0;
 
-	if (find(host, port, limit, stop, &addresses, err) != HR_OK)
-		return err_add(err, "look up %s", host);
-	for (const struct addrinfo *at = addresses; at && fd < 0 && !stop_is_set(stop);
+	if (find(dial, &addresses, err) != HR_OK)
+		return err_add(err, "look up %s", dial->host);
+	for (const struct addrinfo *at = addresses; at && fd < 0 && !stop_is_set(dial->stop);
 	     at = at->ai_next)
-		fd = try_address(at, limit, stop, &error);
+		fd = try_address(at, dial->limit, dial->stop, &error);
 	freeaddrinfo(addresses);
-	if (fd < 0 && stop_is_set(stop))
+	if (fd < 0 && stop_is_set(dial->stop))
 		return err_set(err, HR_RETRY, "the daemon is ending");
 	if (fd < 0)
-		return err_set(err, HR_RETRY, "connect to %s, port %d: %s", host, port,
+		return err_set(err, HR_RETRY, "connect to %s, port %d: %s", dial->host, dial->port,
 			       strerror(error));
 	*out = fd;
 	return HR_OK;

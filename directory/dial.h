@@ -6,7 +6,13 @@
 #include "base/err.h"
 #include "directory/stop.h"
 
-/* Tries the addresses of `host` in the resolver's order, each for at most `limit`. *out is a
- * blocking socket with keepalive, the caller's to close. HR_RETRY: none answers. */
-HR_MUST_USE enum hr_status dial(const char *host, int port, msec limit, const struct stop *stop,
-				int *out, struct hr_err *err);
+struct dial {
+	const char *host;
+	int port;
+	msec limit; /* for the resolver, and for each address */
+	const struct stop *stop;
+};
+
+/* Tries the addresses of the host in the resolver's order. *out is a blocking socket with
+ * keepalive, the caller's to close. HR_RETRY: none answers. */
+HR_MUST_USE enum hr_status dial(const struct dial *dial, int *out, struct hr_err *err);

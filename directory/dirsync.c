@@ -138,8 +138,8 @@ static enum hr_status take_entry(struct server *server, LDAPMessage *message, st
 	return code == LDAP_SUCCESS ? HR_OK : server_fault(server, code, err);
 }
 
-static enum hr_status take_end(struct server *server, LDAPMessage *message, struct slice *cookie,
-			       bool *more, struct hr_err *err)
+static enum hr_status take_end(struct server *server, LDAPMessage *message,
+			       struct dirsync_answer *out, struct hr_err *err)
 {
 	LDAPControl **controls = NULL;
 	struct berval next = { 0 };
@@ -154,8 +154,8 @@ static enum hr_status take_end(struct server *server, LDAPMessage *message, stru
 	if (code != LDAP_SUCCESS || next.bv_len == 0)
 		return err_set(err, HR_FAIL, "the controller answers DirSync without a cookie (%d)",
 			       code);
-	*cookie = (struct slice){ mem_dup(next.bv_val, next.bv_len), next.bv_len };
-	*more = flag != 0;
+	*out = (struct dirsync_answer){ { mem_dup(next.bv_val, next.bv_len), next.bv_len },
+					flag != 0 };
 	ber_memfree(next.bv_val);
 	return HR_OK;
 }
@@ -186,8 +186,7 @@ static enum hr_status ask(struct server *server, const struct dirsync_request *r
 }
 
 enum hr_status dirsync_round(struct server *server, const struct dirsync_request *request,
-			     struct guids *changed, struct slice *cookie, bool *more,
-			     struct hr_err *err)
+			     struct guids *changed, struct dirsync_answer *out, struct hr_err *err)
 {
 	int id;
 
@@ -198,7 +197,7 @@ enum hr_status dirsync_round(struct server *server, const struct dirsync_request
 		if (status != HR_OK)
 			return status;
 		if (ldap_msgtype(message) == LDAP_RES_SEARCH_RESULT)
-			return take_end(server, message, cookie, more, err);
+			return take_end(server, message, out, err);
 		if (ldap_msgtype(message) == LDAP_RES_SEARCH_ENTRY && changed)
 			status = take_entry(server, message, changed, err);
 		ldap_msgfree(message);
@@ -212,20 +211,19 @@ enum hr_status dirsync_begin(struct server *server, const char *root, struct sli
 {
 	static char guid[] = "objectGUID";
 	char *attributes[] = { guid, NULL };
-	struct slice now = { 0 };
-	bool more = true;
+	struct dirsync_answer now = { .more = true };
 
-	for (int i = 0; more; i++) {
-		const struct dirsync_request request = { root, nobody, attributes, now };
-		struct slice next = { 0 };
-		enum hr_status status =
-			i < ROUNDS ? dirsync_round(server, &request, NULL, &next, &more, err)
-				   : err_set(err, HR_FAIL, "DirSync comes to no end");
-		free((char *)(uintptr_t)now.data);
+	for (int i = 0; now.more; i++) {
+		const struct dirsync_request request = { root, nobody, attributes, now.cookie };
+		struct dirsync_answer next = { 0 };
+		enum hr_status status = i < ROUNDS
+						? dirsync_round(server, &request, NULL, &next, err)
+						: err_set(err, HR_FAIL, "DirSync comes to no end");
+		free((char *)(uintptr_t)now.cookie.data);
 		if (status != HR_OK)
 			return status;
 		now = next;
 	}
-	*cookie = now;
+	*cookie = now.cookie;
 	return HR_OK;
 }

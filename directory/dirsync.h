@@ -30,11 +30,14 @@ struct dirsync_request {
 	char **attributes;
 	struct slice cookie; /* data NULL: from the beginning */
 };
-/* One round: adds to *changed (NULL: nobody is of interest) who has changed, and gives the cookie
- * to go on with, to be freed. *more: another round is due at once. */
+struct dirsync_answer {
+	struct slice cookie; /* to go on with; to be freed */
+	bool more;	     /* another round is due at once */
+};
+/* One round: adds to *changed who has changed. NULL: nobody is of interest. */
 HR_MUST_USE enum hr_status dirsync_round(struct server *server,
 					 const struct dirsync_request *request,
-					 struct guids *changed, struct slice *cookie, bool *more,
+					 struct guids *changed, struct dirsync_answer *out,
 					 struct hr_err *err);
 /* The cookie of now, without all that was before. */
 HR_MUST_USE enum hr_status dirsync_begin(struct server *server, const char *root,

@@ -142,14 +142,13 @@ static void read_whole(struct follower *follower, enum publish_kind kind, bool d
 
 static void take_changes(struct follower *follower, const bool *due)
 {
-	struct report_counts counts = { 0 };
 	struct changes changes;
 	struct hr_err err;
 
 	enum hr_status status =
-		changes_take(&follower->forest, follower->publish, due, &changes, &counts, &err);
+		changes_take(&follower->forest, follower->publish, due, &changes, &err);
 	bool published = changes.run.result.run != 0;
-	report(follower, &changes.run, &counts);
+	report(follower, &changes.run, &changes.counts);
 	follower->again = changes.again;
 	if (changes.lost) {
 		follower->wants_whole = true;

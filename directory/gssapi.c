@@ -201,17 +201,17 @@ static enum hr_status negotiate(struct negotiation *negotiation, const char *hos
 	return tls ? HR_OK : protect(negotiation, most, err);
 }
 
-enum hr_status gssapi_bind(struct server *server, const char *host, const char *principal,
-			   const char *keytab, bool tls, struct hr_err *err)
+enum hr_status gssapi_bind(struct server *server, const struct gssapi_request *request,
+			   struct hr_err *err)
 {
 	scoped(ticket) ticket = NULL;
 	OM_uint32 minor;
 
-	if (ticket_new(principal, keytab, &ticket, err) != HR_OK)
+	if (ticket_new(request->principal, request->keytab, &ticket, err) != HR_OK)
 		return err->status;
 	struct negotiation negotiation = { .server = server,
 					   .credential = ticket_credential(ticket) };
-	enum hr_status status = negotiate(&negotiation, host, tls, err);
+	enum hr_status status = negotiate(&negotiation, request->host, request->tls, err);
 	gss_delete_sec_context(&minor, &negotiation.context, GSS_C_NO_BUFFER);
 	gss_release_name(&minor, &negotiation.name);
 	return status;

@@ -5,8 +5,10 @@
 
 #include "directory/server.h"
 
-/* `host`: of the server's URL; its Kerberos name is ldap/HOST. `tls`: the connection is protected,
- * and nothing is encrypted twice, which no controller takes. */
-HR_MUST_USE enum hr_status gssapi_bind(struct server *server, const char *host,
-				       const char *principal, const char *keytab, bool tls,
+struct gssapi_request {
+	const char *host; /* of the server's URL; its Kerberos name is ldap/HOST */
+	const char *principal, *keytab;
+	bool tls; /* it is protected already: encrypted twice is what no controller takes */
+};
+HR_MUST_USE enum hr_status gssapi_bind(struct server *server, const struct gssapi_request *request,
 				       struct hr_err *err);

@@ -56,15 +56,15 @@ struct guid *guids_find(struct guids *guids, struct slice bytes)
 	return bsearch(&wanted, guids->at, guids->n, sizeof *guids->at, compare);
 }
 
-bool guids_filter(const struct guids *guids, size_t from, size_t n, bool moved_only,
-		  const char *filter, struct buf *out)
+bool guids_filter(const struct guids *guids, struct guids_part part, const char *filter,
+		  struct buf *out)
 {
 	bool any = false;
 
 	buf_format(out, "(&%s(|", filter);
-	for (size_t i = from; i < guids->n && i < from + n; i++) {
+	for (size_t i = part.from; i < guids->n && i < part.from + part.n; i++) {
 		const struct guid *guid = &guids->at[i];
-		if (moved_only && (!guid->moved || guid->found))
+		if (part.moved_only && (!guid->moved || guid->found))
 			continue;
 		any = true;
 		buf_add_str(out, "(objectGUID=");

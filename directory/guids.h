@@ -25,7 +25,10 @@ void guids_clear(struct guids *guids); /* frees what is in it, not itself */
 void guids_add(struct guids *guids, struct slice bytes, bool moved);
 void guids_settle(struct guids *guids); /* sorts, and drops what is twice */
 struct guid *guids_find(struct guids *guids, struct slice bytes); /* settled; NULL: not there */
-/* (&FILTER(|(objectGUID=...)...)) with those of [from, from + n) that `moved_only` leaves. False:
- * there are none. */
-bool guids_filter(const struct guids *guids, size_t from, size_t n, bool moved_only,
-		  const char *filter, struct buf *out);
+/* (&FILTER(|(objectGUID=...)...)) with those of a part. False: there are none. */
+struct guids_part {
+	size_t from, n;
+	bool moved_only; /* leave out who was found, and who has not moved */
+};
+bool guids_filter(const struct guids *guids, struct guids_part part, const char *filter,
+		  struct buf *out);

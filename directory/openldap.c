@@ -53,6 +53,7 @@ static struct server_search search_of(const struct adapter_session *session)
 		.filter = session->request->source->filter,
 		.scope = LDAP_SCOPE_SUBTREE,
 		.attributes = reader_attributes(session->reader),
+		.page_size = session->request->source->page_size,
 	};
 }
 
@@ -132,8 +133,7 @@ static enum hr_status read_by_pages(struct adapter_session *session,
 	const struct server_search search = search_of(session);
 	struct target target = { session, sink, 0 };
 
-	if (paged_search(session->server, &search, session->request->source->page_size, take_row,
-			 &target, err) != HR_OK)
+	if (paged_search(session->server, &search, take_row, &target, err) != HR_OK)
 		return err->status;
 	*entries = target.entries;
 	return HR_OK;

@@ -3,7 +3,7 @@
 
 /* Sends the search for one page; `cookie` is empty for the first. */
 static enum hr_status ask_page(struct server *server, const struct server_search *search,
-			       int page_size, struct berval *cookie, int *id, struct hr_err *err)
+			       struct berval *cookie, int *id, struct hr_err *err)
 {
 	LDAPControl *controls[PAGED_CONTROLS + 2] = { NULL };
 	struct server_search page = *search;
@@ -13,7 +13,8 @@ static enum hr_status ask_page(struct server *server, const struct server_search
 		controls[n] = search->controls[n];
 		n++;
 	}
-	int code = ldap_create_page_control(server_ld(server), page_size, cookie, 1, &controls[n]);
+	int code = ldap_create_page_control(server_ld(server), search->page_size, cookie, 1,
+					    &controls[n]);
 	if (code != LDAP_SUCCESS)
 		return server_fault(server, code, err);
 	page.controls = controls;
@@ -39,8 +40,14 @@ static enum hr_status next_cookie(struct server *server, LDAPControl **controls,
 	return HR_OK;
 }
 
-static enum hr_status read_page(struct server *server, int id, struct berval *cookie, paged_fn *fn,
-				void *arg, struct hr_err *err)
+/* Who takes the entries. */
+struct taker {
+	paged_fn *fn;
+	void *arg;
+};
+
+static enum hr_status read_page(struct server *server, int id, struct berval *cookie,
+				const struct taker *taker, struct hr_err *err)
 {
 	for (LDAPMessage *message;;) {
 		LDAPControl **controls = NULL;
@@ -56,24 +63,25 @@ static enum hr_status read_page(struct server *server, int id, struct berval *co
 			return status;
 		}
 		if (type == LDAP_RES_SEARCH_ENTRY)
-			status = fn(arg, message, err);
+			status = taker->fn(taker->arg, message, err);
 		ldap_msgfree(message);
 		if (status != HR_OK)
 			return status;
 	}
 }
 
-enum hr_status paged_search(struct server *server, const struct server_search *search,
-			    int page_size, paged_fn *fn, void *arg, struct hr_err *err)
+enum hr_status paged_search(struct server *server, const struct server_search *search, paged_fn *fn,
+			    void *arg, struct hr_err *err)
 {
+	const struct taker taker = { fn, arg };
 	struct berval cookie = { 0 };
 	enum hr_status status;
 	int id;
 
 	do {
-		status = ask_page(server, search, page_size, &cookie, &id, err);
+		status = ask_page(server, search, &cookie, &id, err);
 		if (status == HR_OK)
-			status = read_page(server, id, &cookie, fn, arg, err);
+			status = read_page(server, id, &cookie, &taker, err);
 	} while (status == HR_OK && cookie.bv_len > 0);
 	ber_memfree(cookie.bv_val);
 	return status;

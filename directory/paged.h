@@ -11,4 +11,4 @@ typedef enum hr_status paged_fn(void *arg, LDAPMessage *entry, struct hr_err *er
 
 /* HR_OK: the answer was whole. References are not followed. */
 HR_MUST_USE enum hr_status paged_search(struct server *server, const struct server_search *search,
-					int page_size, paged_fn *fn, void *arg, struct hr_err *err);
+					paged_fn *fn, void *arg, struct hr_err *err);

@@ -51,13 +51,19 @@ struct slice persist_cookie(const struct persist *persist)
 	return buf_slice(&persist->cookie);
 }
 
+/* What to ask for, and from where on. */
+struct wish {
+	enum syncrepl_mode mode;
+	struct slice cookie;
+};
+
 static enum hr_status ask(struct persist *persist, const struct server_search *search,
-			  enum syncrepl_mode mode, struct slice cookie, int *id, struct hr_err *err)
+			  struct wish wish, int *id, struct hr_err *err)
 {
 	scoped_buf value = BUF_INIT(0);
 	struct server_search with_control = *search;
 
-	syncrepl_request(mode, cookie, &value);
+	syncrepl_request(wish.mode, wish.cookie, &value);
 	LDAPControl control = { (char *)(uintptr_t)SYNCREPL_REQUEST, { value.len, value.data }, 1 };
 	LDAPControl *controls[] = { &control, NULL };
 	with_control.controls = controls;
@@ -79,7 +85,9 @@ static void set_cookie(struct buf *buf, struct slice cookie)
 enum hr_status persist_begin(struct persist *persist, const struct server_search *search,
 			     struct slice cookie, struct hr_err *err)
 {
-	if (ask(persist, search, SYNCREPL_REFRESH_AND_PERSIST, cookie, &persist->id, err) != HR_OK)
+	const struct wish wish = { SYNCREPL_REFRESH_AND_PERSIST, cookie };
+
+	if (ask(persist, search, wish, &persist->id, err) != HR_OK)
 		return err->status;
 	persist->phase = PERSIST_REFRESH;
 	persist->whole = !cookie.data;
@@ -337,13 +345,13 @@ static enum hr_status take_verified(struct persist *persist, LDAPMessage *messag
 enum hr_status persist_verify(struct persist *persist, const struct server_search *search,
 			      const struct adapter_sink *sink, struct hr_err *err)
 {
+	const struct wish wish = { SYNCREPL_REFRESH_ONLY, buf_slice(&persist->since) };
 	int id;
 
 	if (persist->phase != PERSIST_FOLLOWS || persist->verify_at == 0 ||
 	    time_msec() < persist->verify_at)
 		return HR_NONE;
-	if (ask(persist, search, SYNCREPL_REFRESH_ONLY, buf_slice(&persist->since), &id, err) !=
-	    HR_OK)
+	if (ask(persist, search, wish, &id, err) != HR_OK)
 		return err->status;
 	for (LDAPMessage *message;;) {
 		enum hr_status status = server_receive(persist->server, id, &message, err);

@@ -27,7 +27,7 @@ static enum hr_status read_people(const struct reread *how, struct guids *change
 	scoped_buf filter = BUF_INIT(0);
 	int id;
 
-	guids_filter(changed, from, AT_ONCE, false, how->filter, &filter);
+	guids_filter(changed, (struct guids_part){ from, AT_ONCE, false }, how->filter, &filter);
 	const struct server_search search = { .base = how->base,
 					      .filter = buf_text(&filter),
 					      .scope = LDAP_SCOPE_SUBTREE,
@@ -58,7 +58,8 @@ static enum hr_status look_for_containers(const struct reread *how, const struct
 	scoped_buf filter = BUF_INIT(0);
 	LDAPMessage *entry;
 
-	if (!guids_filter(changed, from, AT_ONCE, true, how->containers, &filter))
+	if (!guids_filter(changed, (struct guids_part){ from, AT_ONCE, true }, how->containers,
+			  &filter))
 		return HR_OK;
 	int code = ldap_create_show_deleted_control(server_ld(how->server), &control);
 	if (code != LDAP_SUCCESS)

@@ -122,10 +122,10 @@ static enum hr_status set_options(struct server *server, struct hr_err *err)
 /* A connection of libldap to the host of the URL, with bounded waits; no byte has been sent. */
 static enum hr_status connect_to(struct server *server, const LDAPURLDesc *url, struct hr_err *err)
 {
+	const struct dial to = { url->lud_host, url->lud_port, CONNECT_MS, server->request->stop };
 	int fd = -1;
 
-	if (dial(url->lud_host, url->lud_port, CONNECT_MS, server->request->stop, &fd, err) !=
-	    HR_OK)
+	if (dial(&to, &fd, err) != HR_OK)
 		return err->status;
 	int code = ldap_init_fd(fd, LDAP_PROTO_TCP, server->url, &server->ld);
 	if (code != LDAP_SUCCESS) {

@@ -26,6 +26,7 @@ struct server_search {
 	const char *base, *filter; /* filter NULL: (objectClass=*) */
 	int scope;		   /* LDAP_SCOPE_... */
 	char **attributes;	   /* NULL-terminated */
+	int page_size;		   /* of paged_search */
 	LDAPControl **controls;	   /* NULL-terminated, or NULL */
 };
 

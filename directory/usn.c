@@ -29,26 +29,26 @@ static enum hr_status take_entry(void *arg, LDAPMessage *message, struct hr_err 
 	return HR_OK;
 }
 
-enum hr_status usn_round(struct server *server, const char *root, int64_t since, int page_size,
+enum hr_status usn_round(struct server *server, const struct usn_request *request,
 			 struct guids *changed, struct hr_err *err)
 {
 	static char guid[] = "objectGUID", created[] = "uSNCreated";
 	char *attributes[] = { guid, created, NULL };
-	scoped_str filter = str_format("(uSNChanged>=%" PRId64 ")", since + 1);
-	struct gathering gathering = { server, changed, since };
+	scoped_str filter = str_format("(uSNChanged>=%" PRId64 ")", request->since + 1);
+	struct gathering gathering = { server, changed, request->since };
 	LDAPControl *control = NULL;
 
 	int code = ldap_create_show_deleted_control(server_ld(server), &control);
 	if (code != LDAP_SUCCESS)
 		return server_fault(server, code, err);
 	LDAPControl *controls[] = { control, NULL };
-	const struct server_search search = { .base = root,
+	const struct server_search search = { .base = request->root,
 					      .filter = filter,
 					      .scope = LDAP_SCOPE_SUBTREE,
 					      .attributes = attributes,
-					      .controls = controls };
-	enum hr_status status =
-		paged_search(server, &search, page_size, take_entry, &gathering, err);
+					      .controls = controls,
+					      .page_size = request->page_size };
+	enum hr_status status = paged_search(server, &search, take_entry, &gathering, err);
 	ldap_control_free(control);
 	return status;
 }

@@ -6,5 +6,10 @@
 #include "directory/guids.h"
 #include "directory/server.h"
 
-HR_MUST_USE enum hr_status usn_round(struct server *server, const char *root, int64_t since,
-				     int page_size, struct guids *changed, struct hr_err *err);
+struct usn_request {
+	const char *root;
+	int64_t since;
+	int page_size;
+};
+HR_MUST_USE enum hr_status usn_round(struct server *server, const struct usn_request *request,
+				     struct guids *changed, struct hr_err *err);

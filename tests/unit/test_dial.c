@@ -40,7 +40,7 @@ static void a_host_is_reached_by_address_and_by_name(void **state)
 	for (size_t i = 0; i < countof(hosts); i++) {
 		struct hr_err err;
 		int fd = -1;
-		if (dial(hosts[i], port, LIMIT_MS, stop, &fd, &err) != HR_OK)
+		if (dial(&(struct dial){ hosts[i], port, LIMIT_MS, stop }, &fd, &err) != HR_OK)
 			fail_msg("%s: %s", hosts[i], err.text);
 		int accepted = accept(server, NULL, NULL);
 		assert_int_equal(write(fd, "x", 1), 1);
@@ -60,10 +60,12 @@ static void what_cannot_be_reached_is_named(void **state)
 
 	(void)state;
 	close(listen_on(1, &port));
-	assert_int_equal(dial("127.0.0.1", port, LIMIT_MS, stop, &fd, &err), HR_RETRY);
+	assert_int_equal(dial(&(struct dial){ "127.0.0.1", port, LIMIT_MS, stop }, &fd, &err),
+			 HR_RETRY);
 	scoped_str expected = str_format("connect to 127.0.0.1, port %d: Connection refused", port);
 	assert_string_equal(err.text, expected);
-	assert_int_equal(dial("nowhere.invalid", port, LIMIT_MS, stop, &fd, &err), HR_RETRY);
+	assert_int_equal(dial(&(struct dial){ "nowhere.invalid", port, LIMIT_MS, stop }, &fd, &err),
+			 HR_RETRY);
 	assert_int_equal(strncmp(err.text, "look up nowhere.invalid: ", 25), 0);
 	assert_int_equal(fd, -1);
 }
@@ -91,7 +93,8 @@ static void the_end_of_the_daemon_ends_the_wait(void **state)
 		(void)!connect(waiting[i], (struct sockaddr *)&address, sizeof address);
 	}
 	assert_int_equal(pthread_create(&thread, NULL, set, stop), 0);
-	assert_int_equal(dial("127.0.0.1", port, LIMIT_MS, stop, &fd, &err), HR_RETRY);
+	assert_int_equal(dial(&(struct dial){ "127.0.0.1", port, LIMIT_MS, stop }, &fd, &err),
+			 HR_RETRY);
 	assert_string_equal(err.text, "the daemon is ending");
 	pthread_join(thread, NULL);
 	for (size_t i = 0; i < WAITING; i++)

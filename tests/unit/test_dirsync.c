@@ -61,14 +61,14 @@ static void a_filter_names_the_objects_of_a_part(void **state)
 	guids_add(&guids, guid('b'), true);
 	guids_add(&guids, guid('a'), false);
 	guids_settle(&guids);
-	assert_true(guids_filter(&guids, 0, 1, false, "(x=y)", &out));
+	assert_true(guids_filter(&guids, (struct guids_part){ 0, 1, false }, "(x=y)", &out));
 	assert_string_equal(buf_text(&out), expected);
 	buf_clear(&out);
-	assert_false(guids_filter(&guids, 0, 1, true, "(x=y)", &out));
-	assert_true(guids_filter(&guids, 0, 2, true, "(x=y)", &out));
+	assert_false(guids_filter(&guids, (struct guids_part){ 0, 1, true }, "(x=y)", &out));
+	assert_true(guids_filter(&guids, (struct guids_part){ 0, 2, true }, "(x=y)", &out));
 	guids.at[1].found = true;
-	assert_false(guids_filter(&guids, 0, 2, true, "(x=y)", &out));
-	assert_false(guids_filter(&guids, 2, 2, false, "(x=y)", &out));
+	assert_false(guids_filter(&guids, (struct guids_part){ 0, 2, true }, "(x=y)", &out));
+	assert_false(guids_filter(&guids, (struct guids_part){ 2, 2, false }, "(x=y)", &out));
 	guids_clear(&guids);
 }
 
