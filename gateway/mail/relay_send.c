@@ -174,7 +174,7 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 
 	slot->state = SLOT_WAITS;
 	slot->is_digest_closed = true;
-	if (!mail || find_people(self, slot, &people) != HR_OK || !people.to)
+	if (!mail || self->is_draining || find_people(self, slot, &people) != HR_OK || !people.to)
 		return; /* looked at again by the next pump */
 	enum config_mail_mode mode = chosen_mode(mail, known->choice);
 	if (mode == MAIL_OFF) {
@@ -268,10 +268,15 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 		  known, &asking, sizeof asking);
 }
 
-/* Whether the person has chat, where the message is too. */
-static bool has_chat(const struct person *person)
+/* Whether it is a copy of what the person has in the chat too. One that is younger than what copies
+ * wait for is not: the person got an installation since. */
+static bool is_copy(const struct slot *slot, const struct config_mail *mail,
+		    const struct person *person)
 {
-	return !person->outsider && person->installation && person->native;
+	msec age = (time_usec() - slot->messages[0]->f.received) / 1000;
+
+	return !person->outsider && person->installation && person->native && mail->away_ms > 0 &&
+	       age >= mail->away_ms;
 }
 
 void relay_start(struct relay *self, struct slot *slot, const struct config_mail *mail)
@@ -283,7 +288,7 @@ void relay_start(struct relay *self, struct slot *slot, const struct config_mail
 
 	if (find_people(self, slot, &people) != HR_OK)
 		return;
-	slot->is_away = people.to && has_chat(people.to);
+	slot->is_away = people.to && is_copy(slot, mail, people.to);
 	if (!people.to || !people.to->enabled) {
 		relay_bounce(slot, BOUNCE_ITEM_NOT_FOUND, "nobody has this address");
 		return;
