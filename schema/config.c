@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/config.h"
 
-enum { TEXTS_MAX = 15, NUMBERS_MAX = 7, MORE_MAX = 256 };
+enum { TEXTS_MAX = 15, NUMBERS_MAX = 8, MORE_MAX = 256 };
 
 static const struct pg_statement load_statement = {
 	"config_load", "SELECT kind, texts, numbers, more FROM hedgerow.gateway_config()"
@@ -124,6 +124,7 @@ static void fill_mail(void *target, const struct row *row)
 	mail->digest = (int32_t)row->numbers[3];
 	mail->hourly = (int32_t)row->numbers[4];
 	mail->outsiders = row->numbers[5] != 0;
+	mail->keeps_originals = row->numbers[7] != 0;
 	if (languages > row->more_count)
 		languages = row->more_count;
 	mail->languages = list_dup(row->more, languages);

@@ -62,6 +62,7 @@ struct config_mail {
 	int32_t digest, hourly;
 	bool names_attachments; /* else mails that have some are refused */
 	bool outsiders;
+	bool keeps_originals; /* of mails that become chat, for operators */
 };
 
 struct config {

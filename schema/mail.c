@@ -189,10 +189,13 @@ void mail_chosen(struct pg *pg, struct slice address, mail_choice_fn *fn, const 
 	pg_send_owned(pg, &chosen_statement, params, have_choice, request);
 }
 
-/* ---- what went, and the old: nothing comes back */
+/* ---- what went, what is kept, and the old: nothing comes back */
 
 static const struct pg_statement taken_statement = {
 	"mail_taken", "SELECT FROM hedgerow.mail_taken($1::bigint, $2::text, $3::int)"
+};
+static const struct pg_statement keep_statement = {
+	"mail_keep", "SELECT FROM hedgerow.mail_keep($1::text, $2::text, $3::bytea)"
 };
 static const struct pg_statement forget_statement = { "mail_forget",
 						      "SELECT hedgerow.mail_forget()" };
@@ -212,6 +215,16 @@ void mail_taken(struct pg *pg, int64_t thread, struct slice message_id, int32_t 
 	pg_add_text(params, message_id);
 	pg_add_int(params, messages);
 	pg_send(pg, &taken_statement, params, done, NULL);
+}
+
+void mail_keep(struct pg *pg, struct slice domain, struct slice message_id, struct slice bytes)
+{
+	scoped(pg_params) params = pg_params_new();
+
+	pg_add_text(params, domain);
+	pg_add_text(params, message_id);
+	pg_add_bytes(params, bytes);
+	pg_send(pg, &keep_statement, params, done, NULL);
 }
 
 void mail_forget(struct pg *pg)

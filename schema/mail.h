@@ -45,6 +45,10 @@ typedef void mail_find_fn(void *arg, enum hr_status status, const struct mail_fi
 void mail_find(struct pg *pg, int64_t thread, struct slice message_id, mail_find_fn *fn,
 	       const void *arg, size_t size);
 
+/* A mail that is about to become chat for somebody of `domain`, whole; before mail_receive, which
+ * fails as well when the database is away. Nothing comes back. */
+void mail_keep(struct pg *pg, struct slice domain, struct slice message_id, struct slice bytes);
+
 /* A mail of `person` is about to become chat for `peer`. */
 struct mail_receive {
 	struct slice domain, person, peer, message_id, subject;

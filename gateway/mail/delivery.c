@@ -283,12 +283,27 @@ static struct slice conversation_domain(const struct delivery *delivery)
 		       : slice_str(delivery->addressee.domain);
 }
 
+/* Once a mail: its first recipient's domain that keeps them has it for all. */
+static void keep_original(struct delivery *delivery)
+{
+	struct incoming *incoming = delivery->incoming;
+	const struct config_mail *mail = settings(delivery);
+
+	if (!mail || !mail->keeps_originals || !incoming->original)
+		return;
+	mail_keep(delivery->deliveries->options.dispatch->pg, slice_str(mail->domain),
+		  slice_str(incoming->message_id),
+		  (struct slice){ incoming->original, incoming->original_len });
+	free(give(incoming->original));
+}
+
 static void ask_conversation(struct delivery *delivery)
 {
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	struct asking asking = { dispatch, delivery->serial };
 
 	delivery->state = ASKS;
+	keep_original(delivery);
 	mail_receive(dispatch->pg,
 		     &(struct mail_receive){
 			     .domain = conversation_domain(delivery),

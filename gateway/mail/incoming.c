@@ -38,6 +38,14 @@ enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site, stru
 	return HR_OK;
 }
 
+void incoming_keep(struct incoming *incoming, struct slice bytes)
+{
+	if (incoming->original)
+		return;
+	incoming->original = mem_dup(bytes.data, bytes.len);
+	incoming->original_len = bytes.len;
+}
+
 void incoming_shed(struct incoming *incoming)
 {
 	mime_free(give(incoming->mime));
@@ -58,6 +66,7 @@ void incoming_free(struct incoming *incoming)
 	mime_free(incoming->mime);
 	free(incoming->message_id);
 	free(incoming->client);
+	free(incoming->original);
 	free(incoming);
 }
 

@@ -18,6 +18,8 @@ struct incoming {
 	struct dsn *report; /* KIND_REPORT that could be read; else NULL */
 	struct mime *mime;  /* of the bytes of the mail; NULL: they are gone */
 	char *client;
+	char *original; /* owned: the bytes, to be kept for operators; NULL: not, or they are */
+	size_t original_len;
 	unsigned refs;
 };
 
@@ -25,6 +27,8 @@ struct incoming {
 HR_MUST_USE enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site,
 					struct incoming **out, const char **why,
 					struct hr_err *err);
+/* Its bytes are to be kept: copied. */
+void incoming_keep(struct incoming *incoming, struct slice bytes);
 /* The bytes of the mail, which `incoming` has borrowed, go: nobody is vouched for any more. */
 void incoming_shed(struct incoming *incoming);
 struct incoming *incoming_ref(struct incoming *incoming);

@@ -242,6 +242,21 @@ static void answer_all(struct visit *visit, const struct lmtp_mail *mail, enum l
 	free(ids);
 }
 
+/* Where one of its recipients' domains keeps mails, the bytes must outlive this turn. */
+static void keep_if_wanted(const struct visit *visit, const struct lmtp_mail *mail,
+			   struct guest *const *guests, struct incoming *incoming)
+{
+	const struct dispatch *dispatch = visit->host->options->dispatch;
+	const struct config *config = registry_config(dispatch->registry);
+
+	for (size_t i = 0; i < mail->recipient_count; i++) {
+		const struct config_mail *of = config_find_mail(
+			config, dispatch->site, slice_str(guests[i]->addressee.domain));
+		if (incoming->kind == KIND_PERSONAL && of && of->keeps_originals)
+			incoming_keep(incoming, mail->bytes);
+	}
+}
+
 static void deliver(struct visit *visit, const struct lmtp_mail *mail, struct incoming *incoming)
 {
 	size_t count = mail->recipient_count; /* the last answer ends the mail */
@@ -252,6 +267,7 @@ static void deliver(struct visit *visit, const struct lmtp_mail *mail, struct in
 		ids[i] = mail->recipients[i].id;
 		guests[i] = map_get(visit->by_address, slice_str(mail->recipients[i].address));
 	}
+	keep_if_wanted(visit, mail, guests, incoming);
 	for (size_t i = 0; i < count; i++)
 		deliveries_begin(visit->host->deliveries, incoming, &guests[i]->addressee,
 				 visit->serial, ids[i]);

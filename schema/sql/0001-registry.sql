@@ -306,6 +306,7 @@ CREATE TABLE hedgerow.mail_domain (
 	hourly int NOT NULL DEFAULT 60,
 	languages text[] NOT NULL DEFAULT '{en}',
 	attachments text NOT NULL DEFAULT 'name',
+	originals interval,
 	outsiders boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (site, domain)
 );
@@ -321,6 +322,7 @@ COMMENT ON COLUMN hedgerow.mail_domain.digest IS 'messages in one mail at most; 
 COMMENT ON COLUMN hedgerow.mail_domain.hourly IS 'mails of one conversation in an hour, each way, at most';
 COMMENT ON COLUMN hedgerow.mail_domain.languages IS 'of what we say in mails, the best first';
 COMMENT ON COLUMN hedgerow.mail_domain.attachments IS 'of mails that come: name (they are named in the chat) or refuse';
+COMMENT ON COLUMN hedgerow.mail_domain.originals IS 'how long the whole of a mail that became chat is kept for operators; NULL: not';
 COMMENT ON COLUMN hedgerow.mail_domain.outsiders IS 'whether people of no forest may be reached and write, where a rule outsider:... allows it';
 
 ---- Ownership: a row of another site is changed there
@@ -1006,6 +1008,9 @@ BEGIN
 	PERFORM hedgerow.check_word('attachments', NEW.attachments, ARRAY['name', 'refuse']);
 	IF NEW.away IS NOT NULL THEN
 		PERFORM hedgerow.check_interval('away', NEW.away, '1 second', '30 days');
+	END IF;
+	IF NEW.originals IS NOT NULL THEN
+		PERFORM hedgerow.check_interval('originals', NEW.originals, '1 hour', '10 years');
 	END IF;
 	PERFORM hedgerow.check_interval('reply_life', NEW.reply_life, '1 hour', '1 year');
 	PERFORM hedgerow.check_range('digest', NEW.digest, 1, 100);

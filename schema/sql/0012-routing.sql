@@ -267,7 +267,7 @@ LANGUAGE sql STABLE AS $$
 		SELECT 6, 'mail', ARRAY[m.domain, m.site, m.carrier, m.chat_domain, m.smarthost, m.tls, m.ca, m.username, m.secret,
 				m.from_address, m.reply_key, m.reply_key_previous, m.authserv_id, m.mode, m.attachments],
 			ARRAY[m.port, (extract(epoch FROM m.reply_life) * 1000)::bigint, coalesce((extract(epoch FROM m.away) * 1000)::bigint, 0),
-				m.digest, m.hourly, m.outsiders::int, cardinality(m.languages)],
+				m.digest, m.hourly, m.outsiders::int, cardinality(m.languages), (m.originals IS NOT NULL)::int],
 			m.languages || m.relays, m.domain, m.site, 0 FROM hedgerow.mail_domain m
 		UNION ALL
 		SELECT 0, 'local', ARRAY[hedgerow.local_site()], NULL, NULL, NULL, NULL, 0) c

@@ -34,6 +34,16 @@ CREATE TABLE hedgerow.mail_message (
 );
 CREATE INDEX mail_message_at ON hedgerow.mail_message (thread, at);
 
+-- Mails that became chat, whole, where mail_domain.originals says so: a chat shows the best part of them only.
+CREATE TABLE hedgerow.mail_original (
+	domain text NOT NULL,
+	message_id text NOT NULL,
+	at timestamptz NOT NULL DEFAULT now(),
+	mail bytea NOT NULL,
+	PRIMARY KEY (domain, message_id)
+);
+CREATE INDEX mail_original_at ON hedgerow.mail_original (at);
+
 -- What people have chosen for themselves.
 CREATE TABLE hedgerow.mail_choice (
 	address text PRIMARY KEY,
@@ -112,6 +122,15 @@ BEGIN
 		VALUES (conversation.id, mail_receive.message_id, true) ON CONFLICT DO NOTHING;
 END $$;
 
+-- Before mail_receive. A mail that comes again is kept as it came first.
+CREATE FUNCTION hedgerow.mail_keep(domain text, message_id text, mail bytea) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	SELECT set_config('synchronous_commit', 'off', true);
+	INSERT INTO hedgerow.mail_original (domain, message_id, mail) VALUES (mail_keep.domain, mail_keep.message_id, mail_keep.mail)
+		ON CONFLICT ON CONSTRAINT mail_original_pkey DO NOTHING;
+END;
+
 CREATE FUNCTION hedgerow.mail_choose(address text, mode text) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
@@ -132,6 +151,9 @@ BEGIN
 	DELETE FROM hedgerow.mail_thread t WHERE t.id IN (SELECT o.id FROM hedgerow.mail_thread o
 		WHERE o.used_at < now() - hedgerow.setting_value('mail_retain')::interval ORDER BY o.used_at LIMIT 1000);
 	GET DIAGNOSTICS gone = ROW_COUNT;
+	DELETE FROM hedgerow.mail_original o WHERE (o.domain, o.message_id) IN (SELECT t.domain, t.message_id FROM hedgerow.mail_original t
+		LEFT JOIN hedgerow.mail_domain m ON m.site = hedgerow.local_site() AND m.domain = t.domain
+		WHERE t.at < now() - coalesce(m.originals, '0') ORDER BY t.at LIMIT 1000);
 	RETURN gone;
 END $$;
 
@@ -150,13 +172,27 @@ CREATE TRIGGER drop_copies AFTER UPDATE ON hedgerow.mail_domain FOR EACH ROW
 
 ---- Operators
 
+CREATE FUNCTION hedgerow.mail_original(message_id text) RETURNS bytea
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found bytea;
+BEGIN
+	SELECT o.mail INTO found FROM hedgerow.mail_original o
+		WHERE o.message_id = btrim(mail_original.message_id, '<>') ORDER BY o.at DESC LIMIT 1;
+	IF found IS NULL THEN
+		PERFORM hedgerow.refuse(format('no mail with the Message-ID %s is kept here', message_id),
+			'see: hedgerow mail originals; whether they are kept says: hedgerow domain mail set DOMAIN originals=INTERVAL');
+	END IF;
+	RETURN found;
+END $$;
+
 -- carrier NULL: this site; port NULL: that of tls.
 CREATE FUNCTION hedgerow.add_mail_domain(domain text, carrier text DEFAULT NULL, chat_domain text DEFAULT NULL, smarthost text DEFAULT NULL,
 	port int DEFAULT NULL, tls text DEFAULT NULL, ca text DEFAULT NULL, username text DEFAULT NULL, secret text DEFAULT NULL,
 	from_address text DEFAULT NULL, reply_key text DEFAULT NULL, reply_key_previous text DEFAULT NULL, reply_life interval DEFAULT '14 days',
 	authserv_id text DEFAULT NULL, relays text[] DEFAULT '{}', mode text DEFAULT 'full', away interval DEFAULT NULL,
 	digest int DEFAULT 20, hourly int DEFAULT 60, languages text[] DEFAULT '{en}', attachments text DEFAULT 'name',
-	outsiders boolean DEFAULT false) RETURNS hedgerow.mail_domain
+	outsiders boolean DEFAULT false, originals interval DEFAULT NULL) RETURNS hedgerow.mail_domain
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -165,14 +201,15 @@ DECLARE
 	ours boolean := coalesce(add_mail_domain.carrier, here) = here;
 BEGIN
 	INSERT INTO hedgerow.mail_domain (site, domain, carrier, chat_domain, smarthost, port, tls, ca, username, secret, from_address,
-			reply_key, reply_key_previous, reply_life, authserv_id, relays, mode, away, digest, hourly, languages, attachments, outsiders)
+			reply_key, reply_key_previous, reply_life, authserv_id, relays, mode, away, digest, hourly, languages, attachments, outsiders, originals)
 		VALUES (here, add_mail_domain.domain, coalesce(add_mail_domain.carrier, here), add_mail_domain.chat_domain, add_mail_domain.smarthost,
 			CASE WHEN ours THEN coalesce(add_mail_domain.port, CASE add_mail_domain.tls WHEN 'tls' THEN 465 WHEN 'none' THEN 25 ELSE 587 END) END,
 			CASE WHEN ours THEN coalesce(add_mail_domain.tls, 'starttls') END, add_mail_domain.ca, add_mail_domain.username,
 			add_mail_domain.secret, coalesce(add_mail_domain.from_address, CASE WHEN ours THEN 'chat@' || add_mail_domain.chat_domain END),
 			CASE WHEN ours THEN coalesce(add_mail_domain.reply_key, 'mail-reply.key') END, add_mail_domain.reply_key_previous, add_mail_domain.reply_life,
 			add_mail_domain.authserv_id, add_mail_domain.relays, add_mail_domain.mode, add_mail_domain.away, add_mail_domain.digest,
-			add_mail_domain.hourly, add_mail_domain.languages, add_mail_domain.attachments, add_mail_domain.outsiders)
+			add_mail_domain.hourly, add_mail_domain.languages, add_mail_domain.attachments, add_mail_domain.outsiders,
+			add_mail_domain.originals)
 		RETURNING * INTO made;
 	RETURN made;
 EXCEPTION WHEN unique_violation THEN
@@ -272,7 +309,7 @@ END $$;
 CREATE VIEW hedgerow.mail_domains AS
 	SELECT m.site, m.domain, m.carrier, m.chat_domain, m.smarthost, m.port, m.tls, m.ca, m.username, m.secret, m.from_address,
 		m.reply_key, m.reply_key_previous, m.reply_life, m.authserv_id, m.relays, m.mode, m.away, m.digest, m.hourly, m.languages,
-		m.attachments, m.outsiders
+		m.attachments, m.originals, m.outsiders
 	FROM hedgerow.mail_domain m ORDER BY m.site <> hedgerow.local_site(), m.site, m.domain;
 
 CREATE VIEW hedgerow.mail_status AS
@@ -291,25 +328,31 @@ CREATE VIEW hedgerow.mail_threads AS
 		(SELECT count(*) FROM hedgerow.mail_message m WHERE m.thread = t.id AND m.incoming) AS received
 	FROM hedgerow.mail_thread t ORDER BY t.used_at DESC;
 
+CREATE VIEW hedgerow.mail_originals AS
+	SELECT o.domain, o.message_id, o.at, octet_length(o.mail) AS bytes FROM hedgerow.mail_original o ORDER BY o.at DESC;
+
 ---- Rights
 
-GRANT SELECT ON hedgerow.mail_domains, hedgerow.mail_status, hedgerow.mail_threads TO hedgerow_reader, hedgerow_operator;
-GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.mail_thread, hedgerow.mail_message, hedgerow.mail_choice TO hedgerow_gateway;
+GRANT SELECT ON hedgerow.mail_domains, hedgerow.mail_status, hedgerow.mail_threads, hedgerow.mail_originals TO hedgerow_reader, hedgerow_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON hedgerow.mail_thread, hedgerow.mail_message, hedgerow.mail_original, hedgerow.mail_choice TO hedgerow_gateway;
 REVOKE ALL ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_taken, hedgerow.mail_find, hedgerow.mail_receive,
-	hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.add_mail_domain, hedgerow.remove_mail_domain,
+	hedgerow.mail_keep, hedgerow.mail_original, hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.add_mail_domain, hedgerow.remove_mail_domain,
 	hedgerow.mail_test, hedgerow.mail_config, hedgerow.drop_copies FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hedgerow.mail_thread_of, hedgerow.mail_recent, hedgerow.mail_send, hedgerow.mail_taken, hedgerow.mail_find, hedgerow.mail_receive,
-	hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.setting_value TO hedgerow_gateway;
+	hedgerow.mail_keep, hedgerow.mail_choose, hedgerow.mail_chosen, hedgerow.mail_forget, hedgerow.setting_value TO hedgerow_gateway;
 GRANT SELECT ON hedgerow.setting TO hedgerow_gateway;
-GRANT EXECUTE ON FUNCTION hedgerow.add_mail_domain, hedgerow.remove_mail_domain, hedgerow.mail_config TO hedgerow_operator;
+GRANT EXECUTE ON FUNCTION hedgerow.add_mail_domain, hedgerow.remove_mail_domain, hedgerow.mail_config, hedgerow.mail_original TO hedgerow_operator;
 GRANT EXECUTE ON FUNCTION hedgerow.mail_test TO hedgerow_operator, hedgerow_reader;
 
 COMMENT ON TABLE hedgerow.mail_thread IS 'Conversations by mail. Local';
 COMMENT ON TABLE hedgerow.mail_message IS 'The mails of conversations, by Message-ID. Local';
+COMMENT ON TABLE hedgerow.mail_original IS 'Mails that became chat, whole, for as long as mail_domain.originals says. Local';
 COMMENT ON TABLE hedgerow.mail_choice IS 'What people have chosen about mail for themselves. Local';
 COMMENT ON VIEW hedgerow.mail_domains IS 'How the mail of e-mail domains is carried, at all sites';
 COMMENT ON VIEW hedgerow.mail_status IS 'The mail that this site carries: state, what waits';
 COMMENT ON VIEW hedgerow.mail_threads IS 'Conversations by mail, the last used first';
+COMMENT ON VIEW hedgerow.mail_originals IS 'Mails that are kept whole, the newest first';
+COMMENT ON FUNCTION hedgerow.mail_original IS 'A mail that is kept, as it came';
 COMMENT ON FUNCTION hedgerow.add_mail_domain IS 'Sets up the mail of an e-mail domain, carried by this site or another';
 COMMENT ON FUNCTION hedgerow.remove_mail_domain IS 'Ends the mail of an e-mail domain at this site';
 COMMENT ON FUNCTION hedgerow.mail_test IS 'What would become of a message to an address, and why';

@@ -65,6 +65,17 @@ def test_mail_to_a_chat_address(lab, login):
     assert not bob.all(lambda s: "Hello Bob." in (s.findtext(CLIENT + "body") or ""))
 
 
+def test_the_original_of_a_mail_is_kept_where_the_domain_says_so(lab, login, mail_setting):
+    mail_setting("amsterdam", "example.com", originals="1 day")
+    ada = login("ada")
+    mail = letter(f"Marit <{MARIT}>", "ada.adams@chat.example.com", "See the plan.")
+    mail.add_attachment(b"%PDF-", maintype="application", subtype="pdf", filename="plan.pdf")
+    post(lab, mail, MARIT)
+    ada.wait(lambda s: "See the plan." in (s.findtext(CLIENT + "body") or ""), "a mail in the chat")
+    kept = lab.hedgerow("amsterdam", "mail", "original", mail["Message-ID"])
+    assert "See the plan." in kept and "filename=\"plan.pdf\"" in kept and "JVBERi0=" in kept
+
+
 def test_who_gives_a_receipt_is_not_mailed_and_who_does_not_is(lab, login, mail_setting):
     mail_setting("boston", "example.com", away="2 seconds")
     ada, bob, box = login("ada"), login("bob"), Mailbox(lab, BOB)

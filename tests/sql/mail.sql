@@ -77,6 +77,18 @@ UPDATE hedgerow.mail_thread SET used_at = now() - interval '91 days';
 SELECT is(hedgerow.mail_forget(), 1::bigint, 'what is not, goes');
 SELECT is((SELECT count(*) FROM hedgerow.mail_message), 0::bigint, 'with its mails');
 RESET ROLE;
+SELECT lives_ok($$ SELECT hedgerow.mail_keep('example.com', 'c@y', '\x4d61696c') $$, 'a mail is kept whole');
+SELECT lives_ok($$ SELECT hedgerow.mail_keep('example.com', 'c@y', '\x00') $$, 'as it came first');
+SELECT is(hedgerow.mail_original('<c@y>'), '\x4d61696c'::bytea, 'and found by its Message-ID');
+SELECT throws_ok($$ SELECT hedgerow.mail_original('nothing@y') $$, 'HR100', 'no mail with the Message-ID nothing@y is kept here', 'others are not');
+SELECT is((SELECT bytes FROM hedgerow.mail_originals WHERE message_id = 'c@y'), 4, 'operators see what is kept');
+UPDATE hedgerow.mail_domain SET originals = '1 day' WHERE domain = 'example.com';
+SELECT hedgerow.mail_forget();
+SELECT is((SELECT count(*) FROM hedgerow.mail_originals), 1::bigint, 'for as long as the domain says');
+UPDATE hedgerow.mail_original SET at = now() - interval '25 hours';
+SELECT hedgerow.mail_forget();
+SELECT is((SELECT count(*) FROM hedgerow.mail_originals), 0::bigint, 'and no longer');
+UPDATE hedgerow.mail_domain SET originals = NULL WHERE domain = 'example.com';
 SELECT is((SELECT state FROM hedgerow.mail_status), 'no gateway', 'operators see how it is');
 
 -- copies for who is away
