@@ -96,11 +96,12 @@ def test_it_is_the_same_at_the_other_server(login):
 
 
 def test_the_vcard_tells_what_the_directory_knows(lab, ada):
-    lab.sql("boston", "UPDATE hedgerow.person SET details = '{\"given_name\": \"Bob\", \"family_name\": \"Baker\","
-            " \"organization\": \"Beta & Sons\", \"department\": \"Sales\", \"title\": \"Chief\","
-            " \"telephone\": \"+31 20 1234567\"}' WHERE address = %s", BOB)
-    wait_until(lambda: lab.value("amsterdam", "SELECT details ->> 'title' FROM hedgerow.person WHERE address = %s",
-                                 BOB) == "Chief", "replication of the details")
+    for attribute, value in (("o", "Beta & Sons"), ("ou", "Sales"), ("title", "Chief"),
+                             ("telephoneNumber", "+31 20 1234567")):
+        lab.set_entry("beta", "bob", attribute, value)
+    lab.synced("boston", "beta")
+    wait_until(lambda: lab.value("amsterdam", "SELECT details ->> 'telephone' FROM hedgerow.person WHERE address = %s",
+                                 BOB), "replication of the details")
     mine = card(ada, BOB)
     texts = {element.tag.rpartition("}")[2]: element.text for element in mine.iter() if element.text}
     assert texts == {"FN": "Bob Baker", "FAMILY": "Baker", "GIVEN": "Bob", "USERID": BOB, "JABBERID": BOB,
