@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -178,7 +179,7 @@ static bool admit(const char *event, int64_t *suppressed)
 	return ++at->lines <= WINDOW_LINES;
 }
 
-static bool is_cut; /* the disk had room for a part of the last line */
+static atomic_bool is_cut; /* the disk had room for a part of the last line */
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
