@@ -8,6 +8,7 @@ struct request {
 	union {
 		mail_send_fn *send;
 		mail_find_fn *find;
+		mail_report_fn *report;
 		mail_receive_fn *receive;
 		mail_choice_fn *choice;
 	} fn;
@@ -70,10 +71,9 @@ void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, co
 /* ---- find */
 
 static const struct pg_statement find_statement = {
-	"mail_find", "SELECT domain, person, peer, stanza_id, sender"
-		     " FROM hedgerow.mail_find($1::bigint, $2::text)"
+	"mail_find", "SELECT domain, person, peer FROM hedgerow.mail_find($1::bigint)"
 };
-enum { FIND_DOMAIN, FIND_PERSON, FIND_PEER, FIND_STANZA_ID, FIND_SENDER };
+enum { FIND_DOMAIN, FIND_PERSON, FIND_PEER };
 
 static void found(void *arg, enum hr_status status, const PGresult *result,
 		  const struct hr_err *err)
@@ -88,23 +88,72 @@ static void found(void *arg, enum hr_status status, const PGresult *result,
 			.domain = pg_text(result, 0, FIND_DOMAIN),
 			.person = pg_text(result, 0, FIND_PERSON),
 			.peer = pg_text(result, 0, FIND_PEER),
-			.stanza_id = pg_text(result, 0, FIND_STANZA_ID),
-			.sender = pg_text(result, 0, FIND_SENDER),
 		};
 	request->fn.find(request->arg, status, status == HR_OK ? &answer : NULL, err);
 	free(request);
 }
 
-void mail_find(struct pg *pg, int64_t thread, struct slice message_id, mail_find_fn *fn,
-	       const void *arg, size_t size)
+void mail_find(struct pg *pg, int64_t thread, mail_find_fn *fn, const void *arg, size_t size)
 {
 	scoped(pg_params) params = pg_params_new();
 	struct request *request = request_new(arg, size);
 
 	request->fn.find = fn;
 	pg_add_bigint(params, thread);
-	pg_add_text(params, message_id);
 	pg_send_owned(pg, &find_statement, params, found, request);
+}
+
+/* ---- report */
+
+static const struct pg_statement report_statement = {
+	"mail_report", "SELECT person, stanza_id, sender, standing"
+		       " FROM hedgerow.mail_report($1::bigint, $2::text, $3::int)"
+};
+enum { REPORT_PERSON, REPORT_STANZA_ID, REPORT_SENDER, REPORT_STANDING };
+
+static enum mail_report_standing standing_of(struct slice text)
+{
+	static const char *const names[] = { [MAIL_REPORT_NEW] = "new",
+					     [MAIL_REPORT_TOLD] = "told",
+					     [MAIL_REPORT_BUSY] = "busy",
+					     [MAIL_REPORT_CAPPED] = "capped" };
+	size_t i = 0;
+
+	while (i < countof(names) && !slice_is(text, names[i]))
+		i++;
+	return i < countof(names) ? (enum mail_report_standing)i : MAIL_REPORT_BUSY;
+}
+
+static void have_report(void *arg, enum hr_status status, const PGresult *result,
+			const struct hr_err *err)
+{
+	struct request *request = arg;
+	struct mail_report_answer answer = { 0 };
+
+	if (status == HR_OK && PQntuples(result) == 0)
+		status = HR_NONE;
+	if (status == HR_OK)
+		answer = (struct mail_report_answer){
+			.person = pg_text(result, 0, REPORT_PERSON),
+			.stanza_id = pg_text(result, 0, REPORT_STANZA_ID),
+			.sender = pg_text(result, 0, REPORT_SENDER),
+			.standing = standing_of(pg_text(result, 0, REPORT_STANDING)),
+		};
+	request->fn.report(request->arg, status, status == HR_OK ? &answer : NULL, err);
+	free(request);
+}
+
+void mail_report(struct pg *pg, int64_t thread, struct slice message_id, int32_t hourly,
+		 mail_report_fn *fn, const void *arg, size_t size)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct request *request = request_new(arg, size);
+
+	request->fn.report = fn;
+	pg_add_bigint(params, thread);
+	pg_add_text(params, message_id);
+	pg_add_int(params, hourly);
+	pg_send_owned(pg, &report_statement, params, have_report, request);
 }
 
 /* ---- receive */
@@ -189,8 +238,11 @@ void mail_chosen(struct pg *pg, struct slice address, mail_choice_fn *fn, const 
 	pg_send_owned(pg, &chosen_statement, params, have_choice, request);
 }
 
-/* ---- what went, what is kept, and the old: nothing comes back */
+/* ---- what went, what was told, what is kept, and the old: nothing comes back */
 
+static const struct pg_statement reported_statement = {
+	"mail_reported", "SELECT FROM hedgerow.mail_reported($1::bigint, $2::text)"
+};
 static const struct pg_statement taken_statement = {
 	"mail_taken", "SELECT FROM hedgerow.mail_taken($1::bigint, $2::text, $3::int)"
 };
@@ -215,6 +267,15 @@ void mail_taken(struct pg *pg, int64_t thread, struct slice message_id, int32_t 
 	pg_add_text(params, message_id);
 	pg_add_int(params, messages);
 	pg_send(pg, &taken_statement, params, done, NULL);
+}
+
+void mail_reported(struct pg *pg, int64_t thread, struct slice message_id)
+{
+	scoped(pg_params) params = pg_params_new();
+
+	pg_add_bigint(params, thread);
+	pg_add_text(params, message_id);
+	pg_send(pg, &reported_statement, params, done, NULL);
 }
 
 void mail_keep(struct pg *pg, struct slice domain, struct slice message_id, struct slice bytes)

@@ -34,16 +34,31 @@ void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, co
  * again. */
 void mail_taken(struct pg *pg, int64_t thread, struct slice message_id, int32_t messages);
 
-/* Whose conversation it is; HR_NONE: there is none. When `message_id` (may be NULL) is a mail of
- * it, also which stanza of whom that was. */
+/* Whose conversation it is; HR_NONE: there is none. */
 struct mail_find_answer {
 	struct slice domain, person, peer;
-	struct slice stanza_id, sender; /* may be NULL */
 };
 typedef void mail_find_fn(void *arg, enum hr_status status, const struct mail_find_answer *answer,
 			  const struct hr_err *err);
-void mail_find(struct pg *pg, int64_t thread, struct slice message_id, mail_find_fn *fn,
-	       const void *arg, size_t size);
+void mail_find(struct pg *pg, int64_t thread, mail_find_fn *fn, const void *arg, size_t size);
+
+/* A report has come that a mail of a conversation has failed. HR_NONE: there is no such mail. */
+struct mail_report_answer {
+	struct slice person;		/* who was written to */
+	struct slice stanza_id, sender; /* of the message that the mail said */
+	enum mail_report_standing {
+		MAIL_REPORT_NEW,  /* its sender may be told; mail_reported once that is committed */
+		MAIL_REPORT_TOLD, /* was told by an earlier report */
+		MAIL_REPORT_BUSY, /* is being told by another */
+		MAIL_REPORT_CAPPED, /* not within this hour: `hourly` others have failed */
+	} standing;
+};
+typedef void mail_report_fn(void *arg, enum hr_status status,
+			    const struct mail_report_answer *answer, const struct hr_err *err);
+void mail_report(struct pg *pg, int64_t thread, struct slice message_id, int32_t hourly,
+		 mail_report_fn *fn, const void *arg, size_t size);
+/* Nothing comes back: where this is lost, the next report tells again. */
+void mail_reported(struct pg *pg, int64_t thread, struct slice message_id);
 
 /* A mail that is about to become chat for somebody of `domain`, whole; before mail_receive, which
  * fails as well when the database is away. Nothing comes back. */

@@ -170,6 +170,10 @@ void deliveries_committed(void *item)
 {
 	struct delivery *delivery = item;
 
+	if (delivery->stanza_id)
+		mail_reported(delivery->deliveries->options.dispatch->pg,
+			      delivery->addressee.thread,
+			      slice_str(delivery->incoming->report->message_id));
 	metric_add(&mail_metrics[delivery->stanza_id ? MAIL_REPORTS : MAIL_RECEIVED], 1);
 	log_info("mail.received", LOG_STR("from", delivery->from), LOG_STR("to", delivery->to),
 		 LOG_STR("kind", kind_name(delivery->incoming->kind)),
@@ -231,20 +235,33 @@ static void received(void *arg, enum hr_status status, const struct mail_receive
 }
 
 /* What a report is about: an error for whoever wrote the message, if there is one. */
-static void reported(void *arg, enum hr_status status, const struct mail_find_answer *answer,
+static void reported(void *arg, enum hr_status status, const struct mail_report_answer *answer,
 		     const struct hr_err *err)
 {
 	struct delivery *delivery = find_asking(arg);
 
 	if (!delivery)
 		return;
-	if (status != HR_OK && status != HR_NONE) {
+	if (status == HR_NONE) {
+		drop(delivery, "the report is about no message that is known");
+		return;
+	}
+	if (status != HR_OK) {
 		end(delivery, LMTP_LATER, err->text);
 		return;
 	}
-	if (status == HR_NONE || answer->stanza_id.len == 0 || answer->sender.len == 0) {
-		drop(delivery, "the report is about no message that is known");
+	switch (answer->standing) {
+	case MAIL_REPORT_TOLD:
+		drop(delivery, "an earlier report has told of this message");
 		return;
+	case MAIL_REPORT_BUSY:
+		end(delivery, LMTP_LATER, "another report of this message is being taken");
+		return;
+	case MAIL_REPORT_CAPPED:
+		end(delivery, LMTP_TOO_MANY, "too many reports of this conversation in an hour");
+		return;
+	case MAIL_REPORT_NEW:
+		break;
 	}
 	delivery->from = mem_dup(answer->person.data, answer->person.len);
 	delivery->to = mem_dup(answer->sender.data, answer->sender.len);
@@ -253,7 +270,7 @@ static void reported(void *arg, enum hr_status status, const struct mail_find_an
 	deliveries_go_on(delivery->deliveries);
 }
 
-static void ask_report(struct delivery *delivery)
+static void ask_report(struct delivery *delivery, const struct config_mail *mail)
 {
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	struct asking asking = { dispatch, delivery->serial };
@@ -265,8 +282,8 @@ static void ask_report(struct delivery *delivery)
 		return;
 	}
 	delivery->state = ASKS;
-	mail_find(dispatch->pg, delivery->addressee.thread, slice_str(report->message_id), reported,
-		  &asking, sizeof asking);
+	mail_report(dispatch->pg, delivery->addressee.thread, slice_str(report->message_id),
+		    mail->hourly, reported, &asking, sizeof asking);
 }
 
 /* An answer from the chat is mailed by the carrier of the author's domain, and looks for it there.
@@ -402,7 +419,7 @@ static void begin(struct delivery *delivery, const struct config_mail *mail)
 		return;
 	}
 	if (incoming->kind == KIND_REPORT) {
-		ask_report(delivery);
+		ask_report(delivery, mail);
 		return;
 	}
 	if (incoming->kind != KIND_PERSONAL) {

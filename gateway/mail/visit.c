@@ -168,8 +168,7 @@ static void find_thread(struct visit *visit, uint64_t id, struct guest *guest)
 	const struct dispatch *dispatch = visit->host->options->dispatch;
 	struct asking asking = { dispatch, visit->serial, id };
 
-	mail_find(dispatch->pg, guest->addressee.thread, (struct slice){ 0 }, have_thread, &asking,
-		  sizeof asking);
+	mail_find(dispatch->pg, guest->addressee.thread, have_thread, &asking, sizeof asking);
 }
 
 void visit_found(struct visit *visit, uint64_t id, enum hr_status status, struct slice person,
