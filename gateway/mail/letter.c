@@ -49,6 +49,20 @@ void letter_words_clear(struct letter_words *words)
 	*words = (struct letter_words){ 0 };
 }
 
+enum config_mail_mode letter_mode(const struct config_mail *mail, struct slice choice)
+{
+	enum config_mail_mode mine = slice_is(choice, "off")	  ? MAIL_OFF
+				     : slice_is(choice, "notice") ? MAIL_NOTICE
+								  : MAIL_FULL;
+
+	return mine < mail->mode ? mine : mail->mode;
+}
+
+bool letter_is_capped(const struct config_mail *mail, const struct mail_send_answer *known)
+{
+	return known->recent >= mail->hourly;
+}
+
 char *letter_message_id(const struct slot *slot, const char *chat_domain)
 {
 	const struct slice id = slot->messages[0]->f.id;

@@ -34,6 +34,15 @@ struct letter {
 	usec now;
 };
 
+/* Why there is no mail, or not now. */
+#define LETTER_EMPTY "it says nothing for a mail"
+#define LETTER_UNWANTED "this person does not want mail"
+#define LETTER_CAPPED "too many mails of this conversation in an hour"
+
+/* What the domain gives and the person, whose own choice may be NULL, wants. */
+enum config_mail_mode letter_mode(const struct config_mail *mail, struct slice choice);
+bool letter_is_capped(const struct config_mail *mail, const struct mail_send_answer *known);
+
 /* The Message-ID of a slot's mail, without <>, owned: the same each time it is tried. */
 char *letter_message_id(const struct slot *slot, const char *chat_domain);
 /* The address that a bounce goes to, and a reply, appended. */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
-#include "base/secret.h"
 #include "federation/address.h"
-#include "federation/email.h"
-#include "gateway/mail/letter.h"
+#include "gateway/mail/draft.h"
 #include "gateway/mail/metric.h"
 #include "gateway/mail/relay_private.h"
 
@@ -87,15 +85,6 @@ static void answered(void *arg, enum smtp_result result, const char *text)
 
 /* --- the conversation is known: the mail can be written -------------------------------------- */
 
-static enum config_mail_mode chosen_mode(const struct config_mail *mail, struct slice choice)
-{
-	enum config_mail_mode mine = slice_is(choice, "off")	  ? MAIL_OFF
-				     : slice_is(choice, "notice") ? MAIL_NOTICE
-								  : MAIL_FULL;
-
-	return mine < mail->mode ? mine : mail->mode;
-}
-
 static void fly(struct relay *self, struct slot *slot, const struct submit_job *job)
 {
 	slot->state = SLOT_FLIES;
@@ -107,28 +96,12 @@ static void fly(struct relay *self, struct slot *slot, const struct submit_job *
 static enum hr_status send_letter(struct relay *self, struct slot *slot, struct letter *letter,
 				  struct hr_err *err)
 {
-	bool needs_utf8;
-	scoped_secret key = NULL;
-	scoped_secret password = NULL;
+	scoped_draft draft = { 0 };
 	const struct config_mail *mail = letter->mail;
-	scoped_buf bytes = BUF_INIT(0);
-	scoped_buf from = BUF_INIT(0);
-	scoped_buf to = BUF_INIT(0);
 	scoped_str ca = mail->ca ? str_format("%s/%s", self->options.secrets, mail->ca) : NULL;
 
-	if (secret_read(self->options.secrets, mail->reply_key, &key, err) != HR_OK ||
-	    (mail->secret &&
-	     secret_read(self->options.secrets, mail->secret, &password, err) != HR_OK))
-		return err->status = HR_RETRY; /* an operator's matter */
-	struct reply_keys keys = { .current = slice_str(key) };
-	letter->keys = &keys;
-	if (letter_reply_to(letter, &from, err) != HR_OK) {
-		err->status = HR_RETRY; /* the key is too short */
-		return err_add(err, "secret %s", mail->reply_key);
-	}
-	if (letter_write(letter, &bytes, &needs_utf8, err) != HR_OK)
+	if (draft_write(letter, self->options.secrets, &draft, err) != HR_OK)
 		return err->status;
-	email_of_address(slice_str(letter->to->address), &to);
 	static const enum submit_tls tls[] = { [CONFIG_TLS_NONE] = SUBMIT_PLAIN,
 					       [CONFIG_TLS_STARTTLS] = SUBMIT_STARTTLS,
 					       [CONFIG_TLS_ALWAYS] = SUBMIT_TLS };
@@ -139,12 +112,12 @@ static enum hr_status send_letter(struct relay *self, struct slot *slot, struct 
 		    .tls = tls[mail->tls],
 		    .ca_file = ca,
 		    .username = mail->username,
-		    .password = password,
+		    .password = draft.password,
 		    .helo = mail->chat_domain,
-		    .mail = { .from = buf_text(&from),
-			      .to = buf_text(&to),
-			      .bytes = buf_slice(&bytes),
-			      .is_utf8 = needs_utf8 },
+		    .mail = { .from = buf_text(&draft.from),
+			      .to = buf_text(&draft.to),
+			      .bytes = buf_slice(&draft.bytes),
+			      .is_utf8 = draft.is_utf8 },
 	    });
 	return HR_OK;
 }
@@ -176,9 +149,9 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 	slot->is_digest_closed = true;
 	if (!mail || self->is_draining || find_people(self, slot, &people) != HR_OK || !people.to)
 		return; /* looked at again by the next pump */
-	enum config_mail_mode mode = chosen_mode(mail, known->choice);
+	enum config_mail_mode mode = letter_mode(mail, known->choice);
 	if (mode == MAIL_OFF) {
-		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, "this person does not want mail");
+		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, LETTER_UNWANTED);
 		return;
 	}
 	slot->thread = known->thread;
@@ -188,11 +161,10 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		relay_suppress(slot, "it was sent before");
 		return;
 	}
-	if (known->recent >= mail->hourly) {
+	if (letter_is_capped(mail, known)) {
 		scoped_str pair = pair_of(slot);
 
-		relay_defer(slot, time_usec() + INT64_C(1000) * CAPPED_MS,
-			    "too many mails of this conversation in an hour");
+		relay_defer(slot, time_usec() + INT64_C(1000) * CAPPED_MS, LETTER_CAPPED);
 		held_put(self->held, slice_str(pair), slot->not_before);
 		return;
 	}
@@ -304,7 +276,7 @@ void relay_start(struct relay *self, struct slot *slot, const struct config_mail
 	if (!held)
 		held = held_until(self->held, slice_str(pair), time_usec());
 	if (words.count == 0)
-		relay_suppress(slot, "it says nothing for a mail");
+		relay_suppress(slot, LETTER_EMPTY);
 	else if (held)
 		slot_defer(slot, held);
 	else if (pg_is_up(self->options.dispatch->pg))
