@@ -15,7 +15,8 @@
 
 enum { ASK_EVERY_MS = 200 }; /* changes are not asked for more often */
 
-struct adapter_session {
+struct session {
+	struct adapter_session shown;
 	const struct adapter_request *request; /* borrowed */
 	struct server *server;
 	struct reader *reader;
@@ -25,11 +26,17 @@ struct adapter_session {
 	struct notice notice;
 	msec asked_at;
 	bool accepted; /* the position is of this controller */
-	char *limits;  /* NULL: none */
 };
 
-static void close_session(struct adapter_session *session)
+static struct session *own(struct adapter_session *shown)
 {
+	return (struct session *)shown;
+}
+
+static void close_session(struct adapter_session *shown)
+{
+	struct session *session = own(shown);
+
 	if (!session)
 		return;
 	reader_free(session->reader);
@@ -37,20 +44,21 @@ static void close_session(struct adapter_session *session)
 	controller_clear(&session->controller);
 	filter_free(session->filter);
 	free(session->asked);
-	free(session->limits);
+	free(shown->limits);
 	free(session);
 }
 
-static void add_limit(struct adapter_session *session, const char *text)
+static void add_limit(struct session *session, const char *text)
 {
-	char *more = session->limits ? str_format("%s; %s", session->limits, text) : str_dup(text);
+	char **limits = &session->shown.limits;
+	char *more = *limits ? str_format("%s; %s", *limits, text) : str_dup(text);
 
-	free(session->limits);
-	session->limits = more;
+	free(*limits);
+	*limits = more;
 }
 
 /* Connects, and asks who answers. */
-static enum hr_status meet(struct adapter_session *session, struct hr_err *err)
+static enum hr_status meet(struct session *session, struct hr_err *err)
 {
 	const struct adapter_request *request = session->request;
 
@@ -73,16 +81,18 @@ static enum hr_status meet(struct adapter_session *session, struct hr_err *err)
 static enum hr_status open_session(const struct adapter_request *request,
 				   struct adapter_session **out, struct hr_err *err)
 {
-	struct adapter_session *session = mem_new(struct adapter_session);
+	struct session *session = mem_new(struct session);
 
 	session->request = request;
 	if (meet(session, err) != HR_OK) {
-		close_session(session);
+		close_session(&session->shown);
 		return err->status;
 	}
+	session->shown.fd = server_fd(session->server);
+	session->shown.url = server_url(session->server);
 	session->reader = reader_new(session->server, request->source, &reader_guid);
 	session->asked = dirsync_attributes(request->source->attributes, session->filter);
-	*out = session;
+	*out = &session->shown;
 	return HR_OK;
 }
 
@@ -107,7 +117,7 @@ static bool is_refusal(int code)
 }
 
 /* The position of now, before anything is read. */
-static enum hr_status begin(struct adapter_session *session, struct publish_cursor *position,
+static enum hr_status begin(struct session *session, struct publish_cursor *position,
 			    struct hr_err *err)
 {
 	struct controller *controller = &session->controller;
@@ -141,7 +151,7 @@ static enum hr_status begin(struct adapter_session *session, struct publish_curs
 }
 
 struct target {
-	struct adapter_session *session;
+	struct session *session;
 	const struct adapter_sink *sink;
 	int64_t entries;
 };
@@ -157,9 +167,10 @@ static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *e
 	return target->sink->entry(target->sink->arg, row, err);
 }
 
-static enum hr_status read_all(struct adapter_session *session, const struct adapter_sink *sink,
+static enum hr_status read_all(struct adapter_session *shown, const struct adapter_sink *sink,
 			       struct publish_cursor *position, struct hr_err *err)
 {
+	struct session *session = own(shown);
 	const struct adapter_request *request = session->request;
 	struct target target = { session, sink, 0 };
 	const struct server_search search = {
@@ -187,8 +198,8 @@ static enum hr_status read_all(struct adapter_session *session, const struct ada
  */
 
 /* Once in a session: is the position of this controller? And who wakes us? */
-static enum hr_status go_on_from(struct adapter_session *session,
-				 const struct publish_cursor *position, struct hr_err *err)
+static enum hr_status go_on_from(struct session *session, const struct publish_cursor *position,
+				 struct hr_err *err)
 {
 	if (!session->controller.root)
 		return err_set(err, HR_UNSURE, "it is no controller of Active Directory any more");
@@ -199,7 +210,7 @@ static enum hr_status go_on_from(struct adapter_session *session,
 }
 
 /* Does not ask again at once after having asked. */
-static enum hr_status pace(struct adapter_session *session, struct hr_err *err)
+static enum hr_status pace(struct session *session, struct hr_err *err)
 {
 	msec wait = session->asked_at + ASK_EVERY_MS - time_msec();
 	struct pollfd none[1];
@@ -211,7 +222,7 @@ static enum hr_status pace(struct adapter_session *session, struct hr_err *err)
 	return HR_OK;
 }
 
-static enum hr_status hear_by_dirsync(struct adapter_session *session, struct guids *changed,
+static enum hr_status hear_by_dirsync(struct session *session, struct guids *changed,
 				      struct publish_cursor *position, bool *more,
 				      struct hr_err *err)
 {
@@ -230,7 +241,7 @@ static enum hr_status hear_by_dirsync(struct adapter_session *session, struct gu
 	return changed->n > 0 ? controller_look(session->server, &session->controller, err) : HR_OK;
 }
 
-static enum hr_status hear_by_usn(struct adapter_session *session, struct guids *changed,
+static enum hr_status hear_by_usn(struct session *session, struct guids *changed,
 				  const struct publish_cursor *position, struct hr_err *err)
 {
 	if (controller_look(session->server, &session->controller, err) != HR_OK)
@@ -243,7 +254,7 @@ static enum hr_status hear_by_usn(struct adapter_session *session, struct guids 
 }
 
 /* Who has changed since the position, which is moved. */
-static enum hr_status hear(struct adapter_session *session, struct guids *changed,
+static enum hr_status hear(struct session *session, struct guids *changed,
 			   struct publish_cursor *position, bool *more, struct hr_err *err)
 {
 	enum hr_status status = strcmp(position->method, "dirsync") == 0
@@ -258,7 +269,7 @@ static enum hr_status hear(struct adapter_session *session, struct guids *change
 	return HR_OK;
 }
 
-static enum hr_status read_again(struct adapter_session *session, struct guids *changed,
+static enum hr_status read_again(struct session *session, struct guids *changed,
 				 const struct adapter_sink *sink, struct hr_err *err)
 {
 	bool groups = dirsync_asks_for_members(session->asked);
@@ -278,9 +289,10 @@ static enum hr_status read_again(struct adapter_session *session, struct guids *
 	return reread(&how, changed, sink, err);
 }
 
-static enum hr_status take_changes(struct adapter_session *session, const struct adapter_sink *sink,
+static enum hr_status take_changes(struct adapter_session *shown, const struct adapter_sink *sink,
 				   struct publish_cursor *position, struct hr_err *err)
 {
+	struct session *session = own(shown);
 	struct guids changed = { 0 };
 	bool more = false;
 
@@ -299,28 +311,10 @@ static enum hr_status take_changes(struct adapter_session *session, const struct
 	return status == HR_NONE && more ? HR_OK : status;
 }
 
-static int fd_of(const struct adapter_session *session)
-{
-	return server_fd(session->server);
-}
-
-static const char *url_of(const struct adapter_session *session)
-{
-	return server_url(session->server);
-}
-
-static const char *limits_of(const struct adapter_session *session)
-{
-	return session->limits;
-}
-
 const struct adapter adapter_activedirectory = {
 	.kind = "activedirectory",
 	.open = open_session,
 	.read = read_all,
 	.changes = take_changes,
-	.fd = fd_of,
-	.url = url_of,
-	.limits = limits_of,
 	.close = close_session,
 };

@@ -31,7 +31,14 @@ struct adapter_sink {
 	void *arg;
 };
 
-struct adapter_session;
+/* What is to be seen of a session; an adapter's own has it in front. */
+struct adapter_session {
+	int fd;		 /* readable: changes are to be asked for, else at the poll interval */
+	const char *url; /* who answers; borrowed from the source */
+	/* What the directory or our account does not allow, so that some changes are seen by a full
+	 * run only; NULL: nothing. Known once changes were asked for. Owned. */
+	char *limits;
+};
 
 struct adapter {
 	const char *kind; /* of publish_source */
@@ -52,12 +59,6 @@ struct adapter {
 	 * the sink got is good. Else the session is to be closed. */
 	enum hr_status (*changes)(struct adapter_session *session, const struct adapter_sink *sink,
 				  struct publish_cursor *position, struct hr_err *err);
-	/* Readable: changes are to be asked for, else at the poll interval; -1: only then. */
-	int (*fd)(const struct adapter_session *session);
-	const char *(*url)(const struct adapter_session *session); /* who answers; borrowed */
-	/* What the directory or our account does not allow, so that some changes are seen by a full
-	 * run only; NULL: nothing. Known once changes were asked for. Borrowed. */
-	const char *(*limits)(const struct adapter_session *session);
 	void (*close)(struct adapter_session *session); /* NULL is fine */
 };
 

@@ -118,7 +118,7 @@ static enum hr_status publish_all(struct forest *forest, struct publish *publish
 		if (context->next.base_dn)
 			cursors[n++] = context->next;
 		if (context->session && !out->url)
-			out->url = str_dup(forest->adapter->url(context->session));
+			out->url = str_dup(context->session->url);
 	}
 	enum hr_status status = publish_finish(publish, cursors, n, &out->result, &why);
 	free(cursors);

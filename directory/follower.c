@@ -223,8 +223,7 @@ static void set_fds(const struct follower *follower, struct pollfd *fds)
 		const struct forest_context *context = &forest->contexts[i];
 		bool watched = context->session && is_watched(follower, context);
 		fds[AT_CONTEXTS + i] =
-			(struct pollfd){ watched ? forest->adapter->fd(context->session) : -1,
-					 POLLIN, 0 };
+			(struct pollfd){ watched ? context->session->fd : -1, POLLIN, 0 };
 	}
 }
 

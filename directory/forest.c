@@ -103,13 +103,13 @@ void forest_lose(struct forest *forest, struct forest_context *context, const st
 
 static void tell(const struct forest *forest, struct forest_context *context)
 {
-	const char *limits = forest->adapter->limits(context->session);
+	const char *limits = context->session->limits;
 
 	context->told = true;
 	log_info("sync.following", LOG_STR("forest", forest->name),
 		 LOG_STR("base", context->request.context->base_dn),
 		 LOG_STR("method", context->position.method),
-		 LOG_STR("url", forest->adapter->url(context->session)));
+		 LOG_STR("url", context->session->url));
 	if (limits)
 		log_warn("sync.limited", LOG_STR("forest", forest->name),
 			 LOG_STR("base", context->request.context->base_dn),
@@ -160,7 +160,7 @@ static struct report_row row_of(const struct forest *forest, const struct forest
 		row.state = "followed";
 		row.detail =
 			str_format("%s%s%s", context->position.method, context->session ? " " : "",
-				   context->session ? forest->adapter->url(context->session) : "");
+				   context->session ? context->session->url : "");
 	}
 	return row;
 }

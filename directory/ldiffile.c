@@ -19,34 +19,41 @@ enum { CHUNK_BYTES = 64 * 1024, STAMP_CHARS = 96 };
 
 static const char scheme[] = "file://";
 
-struct adapter_session {
+struct session {
+	struct adapter_session shown;	       /* fd: inotify of the file's directory */
 	const struct adapter_request *request; /* borrowed */
 	const char *path;		       /* of the URL */
 	struct filter *filter;
 	struct entry *entry;
-	int watch; /* inotify of the file's directory */
 };
 
-static void close_session(struct adapter_session *session)
+static struct session *own(struct adapter_session *shown)
 {
+	return (struct session *)shown;
+}
+
+static void close_session(struct adapter_session *shown)
+{
+	struct session *session = own(shown);
+
 	if (!session)
 		return;
 	filter_free(session->filter);
 	entry_free(session->entry);
-	if (session->watch >= 0)
-		close(session->watch);
+	if (session->shown.fd >= 0)
+		close(session->shown.fd);
 	free(session);
 }
 
 /* Learns when a file of the directory is written or put in place. */
-static enum hr_status watch_directory(struct adapter_session *session, struct hr_err *err)
+static enum hr_status watch_directory(struct session *session, struct hr_err *err)
 {
 	scoped_str path = str_dup(session->path);
 	const char *directory = dirname(path);
 
-	session->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (session->watch < 0 ||
-	    inotify_add_watch(session->watch, directory, IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
+	session->shown.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (session->shown.fd < 0 ||
+	    inotify_add_watch(session->shown.fd, directory, IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
 		return err_set(err, HR_RETRY, "watch %s: %s", directory, strerror(errno));
 	return HR_OK;
 }
@@ -54,24 +61,25 @@ static enum hr_status watch_directory(struct adapter_session *session, struct hr
 static enum hr_status open_session(const struct adapter_request *request,
 				   struct adapter_session **out, struct hr_err *err)
 {
-	struct adapter_session *session = mem_new(struct adapter_session);
+	struct session *session = mem_new(struct session);
 	const char *url = request->context->urls[0];
 	const struct publish_source *source = request->source;
 
 	session->request = request;
-	session->watch = -1;
+	session->shown.fd = -1;
 	if (!url || strncmp(url, scheme, sizeof scheme - 1) != 0 || url[sizeof scheme - 1] != '/')
 		err_set(err, HR_FAIL, "not a URL like file:///path");
 	else
 		session->path = url + sizeof scheme - 1;
 	if (!session->path || filter_new(source->filter, &session->filter, err) != HR_OK ||
 	    watch_directory(session, err) != HR_OK) {
-		close_session(session);
+		close_session(&session->shown);
 		return err->status;
 	}
 	session->entry =
 		entry_new((const char *const *)source->attributes, source->attribute_count);
-	*out = session;
+	session->shown.url = url;
+	*out = &session->shown;
 	return HR_OK;
 }
 
@@ -89,7 +97,7 @@ static bool is_within(struct slice dn, const char *base)
 }
 
 struct target {
-	struct adapter_session *session;
+	struct session *session;
 	const struct adapter_sink *sink;
 	int64_t count;
 };
@@ -97,7 +105,7 @@ struct target {
 static enum hr_status take_record(void *arg, const struct ldif_record *record, struct hr_err *err)
 {
 	struct target *target = arg;
-	struct adapter_session *session = target->session;
+	struct session *session = target->session;
 	struct entry *entry = session->entry;
 	bool anchored = false;
 
@@ -135,8 +143,7 @@ static char *stamp_of(const struct stat *file)
 			  (intmax_t)file->st_mtim.tv_sec, file->st_mtim.tv_nsec);
 }
 
-static enum hr_status look(const struct adapter_session *session, int fd, char **stamp,
-			   struct hr_err *err)
+static enum hr_status look(const struct session *session, int fd, char **stamp, struct hr_err *err)
 {
 	struct stat file;
 
@@ -148,7 +155,7 @@ static enum hr_status look(const struct adapter_session *session, int fd, char *
 	return HR_OK;
 }
 
-static enum hr_status read_bytes(struct adapter_session *session, int fd, struct ldif *ldif,
+static enum hr_status read_bytes(struct session *session, int fd, struct ldif *ldif,
 				 struct hr_err *err)
 {
 	scoped_str chunk = mem_alloc(CHUNK_BYTES);
@@ -164,9 +171,8 @@ static enum hr_status read_bytes(struct adapter_session *session, int fd, struct
 	return HR_OK;
 }
 
-static enum hr_status read_open(struct adapter_session *session, int fd,
-				const struct adapter_sink *sink, struct publish_cursor *position,
-				struct hr_err *err)
+static enum hr_status read_open(struct session *session, int fd, const struct adapter_sink *sink,
+				struct publish_cursor *position, struct hr_err *err)
 {
 	struct target target = { session, sink, 0 };
 	scoped(ldif) ldif = ldif_new(take_record, &target);
@@ -184,9 +190,10 @@ static enum hr_status read_open(struct adapter_session *session, int fd,
 	return HR_OK;
 }
 
-static enum hr_status read_all(struct adapter_session *session, const struct adapter_sink *sink,
+static enum hr_status read_all(struct adapter_session *shown, const struct adapter_sink *sink,
 			       struct publish_cursor *position, struct hr_err *err)
 {
+	struct session *session = own(shown);
 	int fd = open(session->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
@@ -196,14 +203,15 @@ static enum hr_status read_all(struct adapter_session *session, const struct ada
 	return status;
 }
 
-static enum hr_status take_changes(struct adapter_session *session, const struct adapter_sink *sink,
+static enum hr_status take_changes(struct adapter_session *shown, const struct adapter_sink *sink,
 				   struct publish_cursor *position, struct hr_err *err)
 {
+	struct session *session = own(shown);
 	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 	scoped_str stamp = NULL;
 
 	(void)sink;
-	while (read(session->watch, events, sizeof events) > 0)
+	while (read(session->shown.fd, events, sizeof events) > 0)
 		; /* whichever file it was */
 	if (look(session, -1, &stamp, err) != HR_OK)
 		return err->status;
@@ -212,30 +220,11 @@ static enum hr_status take_changes(struct adapter_session *session, const struct
 	return err_set(err, HR_UNSURE, "%s is another file now", session->path);
 }
 
-static int fd_of(const struct adapter_session *session)
-{
-	return session->watch;
-}
-
-static const char *url_of(const struct adapter_session *session)
-{
-	return session->request->context->urls[0];
-}
-
-static const char *limits_of(const struct adapter_session *session)
-{
-	(void)session;
-	return NULL;
-}
-
 const struct adapter adapter_ldif = {
 	.kind = "ldif",
 	.only_whole = true,
 	.open = open_session,
 	.read = read_all,
 	.changes = take_changes,
-	.fd = fd_of,
-	.url = url_of,
-	.limits = limits_of,
 	.close = close_session,
 };

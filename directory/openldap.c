@@ -11,22 +11,29 @@
 
 enum { BATCH = 1000 }; /* the most messages that one call takes */
 
-struct adapter_session {
+struct session {
+	struct adapter_session shown;	       /* limits: changes cannot be followed */
 	const struct adapter_request *request; /* borrowed */
 	struct server *server;
 	struct reader *reader;
 	struct persist *persist;
-	char *unfollowed; /* why changes cannot be followed; NULL: they can */
 };
 
-static void close_session(struct adapter_session *session)
+static struct session *own(struct adapter_session *shown)
 {
+	return (struct session *)shown;
+}
+
+static void close_session(struct adapter_session *shown)
+{
+	struct session *session = own(shown);
+
 	if (!session)
 		return;
 	persist_free(session->persist);
 	reader_free(session->reader);
 	server_free(session->server);
-	free(session->unfollowed);
+	free(session->shown.limits);
 	free(session);
 }
 
@@ -37,16 +44,18 @@ static enum hr_status open_session(const struct adapter_request *request,
 
 	if (server_open(request, &server, err) != HR_OK)
 		return err->status;
-	struct adapter_session *session = mem_new(struct adapter_session);
+	struct session *session = mem_new(struct session);
 	session->request = request;
 	session->server = server;
 	session->reader = reader_new(server, request->source, &reader_uuid);
 	session->persist = persist_new(server, session->reader);
-	*out = session;
+	session->shown.fd = server_fd(server);
+	session->shown.url = server_url(server);
+	*out = &session->shown;
 	return HR_OK;
 }
 
-static struct server_search search_of(const struct adapter_session *session)
+static struct server_search search_of(const struct session *session)
 {
 	return (struct server_search){
 		.base = session->request->context->base_dn,
@@ -61,8 +70,7 @@ static struct server_search search_of(const struct adapter_session *session)
  */
 
 /* Whether the root DSE (RFC 4512, 5.1) names the control. */
-static enum hr_status look_for_control(struct adapter_session *session, bool *found,
-				       struct hr_err *err)
+static enum hr_status look_for_control(struct session *session, bool *found, struct hr_err *err)
 {
 	static char name[] = "supportedControl";
 	char *attributes[] = { name, NULL };
@@ -83,8 +91,8 @@ static enum hr_status look_for_control(struct adapter_session *session, bool *fo
 	return HR_OK;
 }
 
-static enum hr_status read_and_follow(struct adapter_session *session,
-				      const struct adapter_sink *sink, struct hr_err *err)
+static enum hr_status read_and_follow(struct session *session, const struct adapter_sink *sink,
+				      struct hr_err *err)
 {
 	const struct server_search search = search_of(session);
 
@@ -97,7 +105,7 @@ static enum hr_status read_and_follow(struct adapter_session *session,
 }
 
 /* Whether the server may page the answer, although it does not let it be followed. */
-static bool is_only_unfollowed(const struct adapter_session *session)
+static bool is_only_unfollowed(const struct session *session)
 {
 	switch (server_code(session->server)) {
 	case LDAP_UNAVAILABLE_CRITICAL_EXTENSION: /* not on this suffix */
@@ -110,7 +118,7 @@ static bool is_only_unfollowed(const struct adapter_session *session)
 }
 
 struct target {
-	struct adapter_session *session;
+	struct session *session;
 	const struct adapter_sink *sink;
 	int64_t entries;
 };
@@ -126,9 +134,8 @@ static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *e
 	return target->sink->entry(target->sink->arg, row, err);
 }
 
-static enum hr_status read_by_pages(struct adapter_session *session,
-				    const struct adapter_sink *sink, int64_t *entries,
-				    struct hr_err *err)
+static enum hr_status read_by_pages(struct session *session, const struct adapter_sink *sink,
+				    int64_t *entries, struct hr_err *err)
 {
 	const struct server_search search = search_of(session);
 	struct target target = { session, sink, 0 };
@@ -139,17 +146,16 @@ static enum hr_status read_by_pages(struct adapter_session *session,
 	return HR_OK;
 }
 
-static enum hr_status read_either_way(struct adapter_session *session,
-				      const struct adapter_sink *sink, int64_t *entries,
-				      struct hr_err *err)
+static enum hr_status read_either_way(struct session *session, const struct adapter_sink *sink,
+				      int64_t *entries, struct hr_err *err)
 {
 	bool offered = false;
 
 	if (look_for_control(session, &offered, err) != HR_OK)
 		return err->status;
 	if (!offered) {
-		session->unfollowed = str_dup("the directory does not offer synchronization "
-					      "(RFC 4533): changes are seen by full runs only");
+		session->shown.limits = str_dup("the directory does not offer synchronization "
+						"(RFC 4533): changes are seen by full runs only");
 		return read_by_pages(session, sink, entries, err);
 	}
 	if (read_and_follow(session, sink, err) == HR_OK) {
@@ -158,12 +164,12 @@ static enum hr_status read_either_way(struct adapter_session *session,
 	}
 	if (!is_only_unfollowed(session))
 		return err->status;
-	session->unfollowed = str_format("changes are seen by full runs only: %s", err->text);
+	session->shown.limits = str_format("changes are seen by full runs only: %s", err->text);
 	return read_by_pages(session, sink, entries, err);
 }
 
 /* The position is that of the search that follows. */
-static void show_cookie(const struct adapter_session *session, struct publish_cursor *position)
+static void show_cookie(const struct session *session, struct publish_cursor *position)
 {
 	struct slice cookie = persist_cookie(session->persist);
 
@@ -175,21 +181,22 @@ static void show_cookie(const struct adapter_session *session, struct publish_cu
 		position->cookie = (struct slice){ mem_dup(cookie.data, cookie.len), cookie.len };
 }
 
-static enum hr_status read_all(struct adapter_session *session, const struct adapter_sink *sink,
+static enum hr_status read_all(struct adapter_session *shown, const struct adapter_sink *sink,
 			       struct publish_cursor *position, struct hr_err *err)
 {
+	struct session *session = own(shown);
 	int64_t entries = 0;
 
-	free(give(session->unfollowed));
+	free(give(session->shown.limits));
 	if (read_either_way(session, sink, &entries, err) != HR_OK)
 		return err_add(err, "read %s of %s", session->request->context->base_dn,
 			       server_url(session->server));
 	*position = (struct publish_cursor){
-		.method = str_dup(session->unfollowed ? "none" : "syncrepl"),
+		.method = str_dup(session->shown.limits ? "none" : "syncrepl"),
 		.server = str_dup(server_url(session->server)),
 		.entries = entries,
 	};
-	if (!session->unfollowed)
+	if (!session->shown.limits)
 		show_cookie(session, position);
 	return HR_OK;
 }
@@ -197,8 +204,8 @@ static enum hr_status read_all(struct adapter_session *session, const struct ada
 /* Follow -----------------------------------------------------------------------------------------
  */
 
-static enum hr_status go_on_from(struct adapter_session *session,
-				 const struct publish_cursor *position, struct hr_err *err)
+static enum hr_status go_on_from(struct session *session, const struct publish_cursor *position,
+				 struct hr_err *err)
 {
 	const struct server_search search = search_of(session);
 
@@ -209,9 +216,10 @@ static enum hr_status go_on_from(struct adapter_session *session,
 	return persist_begin(session->persist, &search, position->cookie, err);
 }
 
-static enum hr_status take_changes(struct adapter_session *session, const struct adapter_sink *sink,
+static enum hr_status take_changes(struct adapter_session *shown, const struct adapter_sink *sink,
 				   struct publish_cursor *position, struct hr_err *err)
 {
+	struct session *session = own(shown);
 	const struct server_search search = search_of(session);
 	enum hr_status status = go_on_from(session, position, err);
 
@@ -224,28 +232,10 @@ static enum hr_status take_changes(struct adapter_session *session, const struct
 	return status;
 }
 
-static int fd_of(const struct adapter_session *session)
-{
-	return server_fd(session->server);
-}
-
-static const char *url_of(const struct adapter_session *session)
-{
-	return server_url(session->server);
-}
-
-static const char *limits_of(const struct adapter_session *session)
-{
-	return session->unfollowed;
-}
-
 const struct adapter adapter_openldap = {
 	.kind = "openldap",
 	.open = open_session,
 	.read = read_all,
 	.changes = take_changes,
-	.fd = fd_of,
-	.url = url_of,
-	.limits = limits_of,
 	.close = close_session,
 };

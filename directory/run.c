@@ -31,7 +31,7 @@ static enum hr_status read_all(struct forest *forest, struct publish *publish,
 		if (read_context(forest, context, publish, err) != HR_OK)
 			return err->status;
 		if (i == 0)
-			out->url = str_dup(forest->adapter->url(context->session));
+			out->url = str_dup(context->session->url);
 	}
 	return HR_OK;
 }
