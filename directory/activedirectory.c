@@ -197,14 +197,22 @@ static enum hr_status read_all(struct adapter_session *shown, const struct adapt
 /* Follow -----------------------------------------------------------------------------------------
  */
 
+static enum hr_status doubt(struct session *session, enum adapter_doubt why, struct hr_err *err)
+{
+	session->shown.doubt = why;
+	return err->status = HR_UNSURE;
+}
+
 /* Once in a session: is the position of this controller? And who wakes us? */
 static enum hr_status go_on_from(struct session *session, const struct publish_cursor *position,
 				 struct hr_err *err)
 {
-	if (!session->controller.root)
-		return err_set(err, HR_UNSURE, "it is no controller of Active Directory any more");
+	if (!session->controller.root) {
+		err_set(err, HR_UNSURE, "it is no controller of Active Directory any more");
+		return doubt(session, ADAPTER_REFUSED, err);
+	}
 	if (!session->accepted && controller_accepts(&session->controller, position, err) != HR_OK)
-		return err->status;
+		return doubt(session, ADAPTER_REFUSED, err);
 	session->accepted = true;
 	return notice_ask(&session->notice, session->server, session->controller.root, err);
 }
@@ -230,11 +238,10 @@ static enum hr_status hear_by_dirsync(struct session *session, struct guids *cha
 						 session->asked, position->cookie };
 	struct dirsync_answer answer;
 
-	if (dirsync_round(session->server, &request, changed, &answer, err) != HR_OK) {
-		if (is_refusal(server_code(session->server)))
-			err->status = HR_UNSURE;
-		return err->status;
-	}
+	if (dirsync_round(session->server, &request, changed, &answer, err) != HR_OK)
+		return is_refusal(server_code(session->server))
+			       ? doubt(session, ADAPTER_REFUSED, err)
+			       : err->status;
 	free((char *)(uintptr_t)position->cookie.data);
 	position->cookie = answer.cookie;
 	*more = answer.more;
@@ -263,8 +270,10 @@ static enum hr_status hear(struct session *session, struct guids *changed,
 
 	if (status != HR_OK)
 		return status;
-	if (changed->incomplete)
-		return err_set(err, HR_UNSURE, "more has changed than can be followed");
+	if (changed->incomplete) {
+		err_set(err, HR_UNSURE, "more has changed than can be read one by one");
+		return doubt(session, ADAPTER_TOO_MANY, err);
+	}
 	position->usn = session->controller.usn;
 	return HR_OK;
 }
@@ -286,7 +295,8 @@ static enum hr_status read_again(struct session *session, struct guids *changed,
 		.containers = containers,
 	};
 
-	return reread(&how, changed, sink, err);
+	enum hr_status status = reread(&how, changed, sink, err);
+	return status == HR_UNSURE ? doubt(session, ADAPTER_MOVED, err) : status;
 }
 
 static enum hr_status take_changes(struct adapter_session *shown, const struct adapter_sink *sink,

@@ -31,6 +31,15 @@ struct adapter_sink {
 	void *arg;
 };
 
+/* Why a directory cannot say what has changed. */
+enum adapter_doubt {
+	ADAPTER_REFUSED,   /* the position is not taken, or not of this server as it is now */
+	ADAPTER_FORGOTTEN, /* the directory no longer knows who has gone since then */
+	ADAPTER_TOO_MANY,  /* more has changed than can be read one by one */
+	ADAPTER_MOVED,	   /* a unit or a group has, and with it who is in it, unnamed */
+	ADAPTER_REPLACED,  /* the file is another one */
+};
+
 /* What is to be seen of a session; an adapter's own has it in front. */
 struct adapter_session {
 	int fd;		 /* readable: changes are to be asked for, else at the poll interval */
@@ -38,6 +47,7 @@ struct adapter_session {
 	/* What the directory or our account does not allow, so that some changes are seen by a full
 	 * run only; NULL: nothing. Known once changes were asked for. Owned. */
 	char *limits;
+	enum adapter_doubt doubt; /* after HR_UNSURE of `changes` */
 };
 
 struct adapter {
@@ -55,8 +65,8 @@ struct adapter {
 	/* Gives the sink what has changed since *position and is here already, some thousand at
 	 * most, and moves *position past it; never waits for changes. HR_OK: there may be more, ask
 	 * again. HR_NONE: that was all; the position may have moved all the same. HR_UNSURE: the
-	 * directory cannot say what has changed, as err tells: only reading everything can; what
-	 * the sink got is good. Else the session is to be closed. */
+	 * directory cannot say what has changed, as `doubt` and err tell: only reading everything
+	 * can; what the sink got is good. Else the session is to be closed. */
 	enum hr_status (*changes)(struct adapter_session *session, const struct adapter_sink *sink,
 				  struct publish_cursor *position, struct hr_err *err);
 	void (*close)(struct adapter_session *session); /* NULL is fine */

@@ -57,12 +57,26 @@ static enum hr_status stage_gone(void *arg, struct slice anchor, struct hr_err *
 	return staged(gathering, publish_gone(gathering->publish, anchor, gathering->err), err);
 }
 
-static void refuse(const struct forest *forest, const struct forest_context *context,
-		   const struct hr_err *why, struct report_counts *counts)
+/* Only reading everything can tell what has changed: why. */
+static void doubt(const struct forest *forest, const struct forest_context *context,
+		  const struct hr_err *why, struct report_counts *counts)
 {
-	log_warn("sync.cursor_refused", LOG_STR("forest", forest->name),
-		 LOG_STR("base", context->request.context->base_dn), LOG_ERR(why));
-	counts->refused_cursors++;
+	static const struct {
+		enum log_level level;
+		const char *event;
+	} doubts[] = {
+		[ADAPTER_REFUSED] = { LOG_LEVEL_WARN, "sync.cursor_refused" },
+		[ADAPTER_FORGOTTEN] = { LOG_LEVEL_WARN, "sync.forgotten" },
+		[ADAPTER_TOO_MANY] = { LOG_LEVEL_INFO, "sync.too_many" },
+		[ADAPTER_MOVED] = { LOG_LEVEL_INFO, "sync.moved" },
+		[ADAPTER_REPLACED] = { LOG_LEVEL_INFO, "sync.replaced" },
+	};
+	enum adapter_doubt what = context->session->doubt;
+
+	log_event_(doubts[what].level, doubts[what].event, LOG_STR("forest", forest->name),
+		   LOG_STR("base", context->request.context->base_dn),
+		   LOG_STR("reason", why->text));
+	counts->refused_cursors += what == ADAPTER_REFUSED;
 }
 
 /* One context. Whatever its directory does is dealt with here. */
@@ -96,8 +110,7 @@ static void take(struct forest *forest, struct forest_context *context, struct g
 		out->lost = true;
 		out->why = why;
 		cursor_clear(&context->next);
-		if (!forest->adapter->only_whole)
-			refuse(forest, context, &why, &out->counts);
+		doubt(forest, context, &why, &out->counts);
 		return;
 	}
 	cursor_clear(&context->next);

@@ -217,6 +217,7 @@ static enum hr_status take_changes(struct adapter_session *shown, const struct a
 		return err->status;
 	if (position->incarnation && strcmp(stamp, position->incarnation) == 0)
 		return HR_NONE;
+	session->shown.doubt = ADAPTER_REPLACED;
 	return err_set(err, HR_UNSURE, "%s is another file now", session->path);
 }
 

@@ -211,8 +211,10 @@ static enum hr_status go_on_from(struct session *session, const struct publish_c
 
 	if (persist_phase(session->persist) != PERSIST_NONE)
 		return HR_OK;
-	if (position->cookie.len == 0)
+	if (position->cookie.len == 0) {
+		session->shown.doubt = ADAPTER_REFUSED;
 		return err_set(err, HR_UNSURE, "the directory has given no cookie to go on from");
+	}
 	return persist_begin(session->persist, &search, position->cookie, err);
 }
 
@@ -223,12 +225,15 @@ static enum hr_status take_changes(struct adapter_session *shown, const struct a
 	const struct server_search search = search_of(session);
 	enum hr_status status = go_on_from(session, position, err);
 
+	if (status != HR_OK)
+		return status;
 	for (int i = 0; i < BATCH && status == HR_OK; i++)
 		status = persist_take(session->persist, sink, err);
 	if (status == HR_NONE)
 		status = persist_verify(session->persist, &search, sink, err);
 	if ((status == HR_OK || status == HR_NONE) && persist_is_certain(session->persist))
 		show_cookie(session, position);
+	session->shown.doubt = persist_doubt(session->persist);
 	return status;
 }
 

@@ -14,6 +14,7 @@ struct persist {
 	struct buf cookie;
 	struct buf since; /* the cookie that persist_verify asks with */
 	msec verify_at;	  /* 0: that is done */
+	enum adapter_doubt doubt;
 };
 
 struct persist *persist_new(struct server *server, struct reader *reader)
@@ -39,6 +40,11 @@ void persist_free(struct persist *persist)
 enum persist_phase persist_phase(const struct persist *persist)
 {
 	return persist->phase;
+}
+
+enum adapter_doubt persist_doubt(const struct persist *persist)
+{
+	return persist->doubt;
 }
 
 int64_t persist_entries(const struct persist *persist)
@@ -106,8 +112,9 @@ static bool is_reading(const struct persist *persist)
 	return persist->whole && persist->phase == PERSIST_REFRESH;
 }
 
-static enum hr_status not_told(struct hr_err *err)
+static enum hr_status not_told(struct persist *persist, struct hr_err *err)
 {
+	persist->doubt = ADAPTER_FORGOTTEN;
 	return err_set(err, HR_UNSURE,
 		       "the directory no longer remembers who has gone since we last asked");
 }
@@ -180,7 +187,7 @@ static enum hr_status take_stated(struct persist *persist, LDAPMessage *message,
 	case SYNCREPL_PRESENT:
 		break;
 	}
-	return is_reading(persist) ? HR_OK : not_told(err);
+	return is_reading(persist) ? HR_OK : not_told(persist, err);
 }
 
 static enum hr_status take_entry(struct persist *persist, LDAPMessage *message,
@@ -198,7 +205,7 @@ static enum hr_status take_entry(struct persist *persist, LDAPMessage *message,
 	return status;
 }
 
-static enum hr_status take_set(const struct persist *persist, const struct syncrepl_info *info,
+static enum hr_status take_set(struct persist *persist, const struct syncrepl_info *info,
 			       const struct adapter_sink *sink, struct hr_err *err)
 {
 	struct slice uuids = info->uuids, uuid;
@@ -207,7 +214,7 @@ static enum hr_status take_set(const struct persist *persist, const struct syncr
 	if (is_reading(persist))
 		return HR_OK;
 	if (!info->are_gone)
-		return not_told(err);
+		return not_told(persist, err);
 	while ((status = syncrepl_next_uuid(&uuids, &uuid, err)) == HR_OK)
 		if (take_gone(sink, uuid, err) != HR_OK)
 			return err->status;
@@ -228,7 +235,7 @@ static enum hr_status take_info(struct persist *persist, const struct syncrepl_i
 	if (info->topic == SYNCREPL_ID_SET && take_set(persist, info, sink, err) != HR_OK)
 		return err->status;
 	if (info->topic == SYNCREPL_REFRESH_PRESENT && !is_reading(persist))
-		return not_told(err);
+		return not_told(persist, err);
 	if (keep_cookie(persist, info->cookie, err) != HR_OK)
 		return err->status;
 	if (info->refresh_done)
@@ -267,13 +274,15 @@ static enum hr_status take_intermediate(struct persist *persist, LDAPMessage *me
 }
 
 /* A refusal of a search that had a cookie. */
-static enum hr_status refused(const struct persist *persist, struct hr_err *err)
+static enum hr_status refused(struct persist *persist, struct hr_err *err)
 {
 	int code = server_code(persist->server);
 
 	/* slapd that was killed may take a cookie for one of its future: unwilling. */
-	if (code == LDAP_SYNC_REFRESH_REQUIRED || code == LDAP_UNWILLING_TO_PERFORM)
+	if (code == LDAP_SYNC_REFRESH_REQUIRED || code == LDAP_UNWILLING_TO_PERFORM) {
+		persist->doubt = ADAPTER_REFUSED;
 		err->status = HR_UNSURE;
+	}
 	return err->status;
 }
 
@@ -331,7 +340,7 @@ static enum hr_status take_verified(struct persist *persist, LDAPMessage *messag
 		if (status == HR_OK && state.what == SYNCREPL_DELETE)
 			status = take_gone(sink, state.uuid, err);
 		else if (status == HR_OK && state.what == SYNCREPL_PRESENT)
-			status = not_told(err);
+			status = not_told(persist, err);
 	} else if (ldap_msgtype(message) == LDAP_RES_INTERMEDIATE) {
 		status = info_of(persist, message, &value, &info, err);
 		if (status == HR_OK && info.topic == SYNCREPL_ID_SET)

@@ -21,7 +21,7 @@ enum persist_phase persist_phase(const struct persist *persist);
 
 /* Takes the next message: while it refreshes it waits for it. HR_NONE: it follows, and nothing is
  * here. HR_UNSURE: the directory does not say who is gone, or takes the cookie for one of its
- * future. Of everything, `gone` is not called: who is not told is gone. */
+ * future, as persist_doubt tells. Of everything, `gone` is not called: who is not told is gone. */
 HR_MUST_USE enum hr_status persist_take(struct persist *persist, const struct adapter_sink *sink,
 					struct hr_err *err);
 /* To be called now and then while it follows. Once, PERSIST_VERIFY_MS after the refresh, it asks
@@ -32,7 +32,8 @@ HR_MUST_USE enum hr_status persist_verify(struct persist *persist,
 					  const struct server_search *search,
 					  const struct adapter_sink *sink, struct hr_err *err);
 
-int64_t persist_entries(const struct persist *persist);	    /* that it has told of */
-struct slice persist_cookie(const struct persist *persist); /* len 0: none */
+enum adapter_doubt persist_doubt(const struct persist *persist); /* after HR_UNSURE */
+int64_t persist_entries(const struct persist *persist);		 /* that it has told of */
+struct slice persist_cookie(const struct persist *persist);	 /* len 0: none */
 /* Whether all that is before the cookie has been told. */
 bool persist_is_certain(const struct persist *persist);

@@ -43,7 +43,7 @@ compare() {
 
 compare option docs/hedgerow-gateway.ini.5 Cm 'OPTION\(("[a-z]+", *)"([a-z_]+)"' gateway
 compare option docs/hedgerow-directory.ini.5 Cm 'OPTION\(()"([a-z_]+)"' directory
-compare event docs/hedgerow-events.7 Sy '(log_[a-z_]*\([^;"]*|[a-z]", *)"([a-z]+\.[a-z_-]+)"' \
+compare event docs/hedgerow-events.7 Sy '(log_[a-z_]*\([^;"]*|[a-z]", *|LOG_LEVEL_[A-Z]+, *)"([a-z]+\.[a-z_-]+)"' \
 	base schema federation directory gateway
 compare metric docs/hedgerow-events.7 Va '(\[[A-Z_]+\] *= *)\{ *"([a-z_]+)", *"[A-Z]' \
 	federation directory gateway

@@ -177,8 +177,9 @@ def test_a_unit_that_moves_takes_its_people_with_it(contoso):
     contoso.wait("seller", "Seller")
     before, after = contoso.last(), contoso.mark()
     dc.move(unit, dc.base)
-    contoso.wait_log("sync.cursor_refused", "OU=Sales", after=after)
+    contoso.wait_log("level=info", "event=sync.moved", "OU=Sales", after=after)
     contoso.gone("seller")
+    assert "sync.cursor_refused" not in contoso.daemon.log.read_text()[after:]
     assert contoso.full_runs(before) == 1
     contoso.registry.sql("UPDATE hedgerow.forest SET base_dn = %s", dc.base)
     contoso.sync()

@@ -135,7 +135,7 @@ def test_what_slapd_forgot_a_full_run_finds(forest):
     forest.daemon.start()
     wait_until(lambda: name_of(forest, gone[0]) is None, "the deletions")
     assert not [uid for uid in gone if name_of(forest, uid)]
-    wait_log(forest, "sync.cursor_refused", "no longer remembers", after=after)
+    wait_log(forest, "sync.forgotten", "no longer remembers", after=after)
     for uid in gone:
         forest.slapd.add(uid)
     wait_until(lambda: all(name_of(forest, uid) for uid in gone), "their return")
