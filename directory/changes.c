@@ -92,6 +92,12 @@ static void take(struct forest *forest, struct forest_context *context, struct g
 		status = forest->adapter->changes(context->session, &sink, &context->next, &why);
 	if (gathering->renewed || gathering->database != HR_OK)
 		return;
+	if (forest->refused && (status == HR_NONE || status == HR_RETRY)) {
+		/* a file that was refused: nothing is new until it is another one */
+		cursor_clear(&context->next);
+		context->poll_at = time_msec() + forest->source->poll_interval;
+		return;
+	}
 	switch (status) {
 	case HR_OK:
 		out->again = true;
@@ -168,7 +174,7 @@ enum hr_status changes_take(struct forest *forest, struct publish *publish, cons
 
 	*out = (struct changes){ 0 };
 	for (size_t i = 0; i < forest->n && !gathering.renewed && gathering.database == HR_OK; i++)
-		if (due[i] && forest_is_followed(&forest->contexts[i]))
+		if (due[i] && forest_is_watched(forest, &forest->contexts[i]))
 			take(forest, &forest->contexts[i], &gathering, out);
 	if (gathering.database != HR_OK)
 		return gathering.database;

@@ -154,7 +154,9 @@ static void take_changes(struct follower *follower, const bool *due)
 		follower->wants_whole = true;
 		follower->whole_at = time_msec() + follower->whole_pause;
 		follower->whole_pause =
-			msec_clamp(2 * follower->whole_pause, WHOLE_MIN_MS, WHOLE_MAX_MS);
+			follower->forest.adapter->only_whole /* it is the only way */
+				? WHOLE_MIN_MS
+				: msec_clamp(2 * follower->whole_pause, WHOLE_MIN_MS, WHOLE_MAX_MS);
 	} else if (changes.works) {
 		follower->whole_pause = 0;
 	}
@@ -183,16 +185,7 @@ static bool read_if_wanted(struct follower *follower)
 
 static bool is_watched(const struct follower *follower, const struct forest_context *context)
 {
-	const struct forest *forest = &follower->forest;
-
-	return forest_is_followed(context) && !follower->wants_whole &&
-	       (!forest->refused || forest->adapter->only_whole);
-}
-
-/* Where we are refused we do not ask, but may be told. */
-static bool is_polled(const struct follower *follower, const struct forest_context *context)
-{
-	return is_watched(follower, context) && !follower->forest.refused;
+	return !follower->wants_whole && forest_is_watched(&follower->forest, context);
 }
 
 /* How long nothing is to be done, unless something comes. */
@@ -206,7 +199,8 @@ static msec idle_time(const struct follower *follower, msec now)
 	if (follower->wants_whole && follower->whole_at < next)
 		next = follower->whole_at;
 	for (size_t i = 0; i < forest->n; i++)
-		if (is_polled(follower, &forest->contexts[i]) && forest->contexts[i].poll_at < next)
+		if (is_watched(follower, &forest->contexts[i]) &&
+		    forest->contexts[i].poll_at < next)
 			next = forest->contexts[i].poll_at;
 	return next > now ? next - now : 0;
 }
@@ -242,7 +236,7 @@ static void wait_and_take(struct follower *follower)
 	for (size_t i = 0; i < forest->n; i++) {
 		const struct forest_context *context = &forest->contexts[i];
 		due[i] = fds[AT_CONTEXTS + i].revents ||
-			 (is_polled(follower, context) &&
+			 (is_watched(follower, context) &&
 			  (follower->again || context->poll_at <= now));
 		any |= due[i];
 	}

@@ -64,6 +64,8 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 		};
 		if (source->contexts[i].cursor)
 			cursor_copy(source->contexts[i].cursor, &context->position);
+		else
+			context->poll_at = time_msec() + FIRST_POLL_MS; /* the run comes first */
 	}
 	return HR_OK;
 }
@@ -128,9 +130,16 @@ void forest_works(struct forest *forest, struct forest_context *context)
 		tell(forest, context);
 }
 
-bool forest_is_followed(const struct forest_context *context)
+static bool is_followed(const struct forest_context *context)
 {
 	return context->position.base_dn && strcmp(context->position.method, "none") != 0;
+}
+
+bool forest_is_watched(const struct forest *forest, const struct forest_context *context)
+{
+	if (forest->adapter->only_whole)
+		return context->session || !forest->refused;
+	return is_followed(context) && !forest->refused;
 }
 
 void forest_advance(struct forest_context *context)
@@ -154,7 +163,7 @@ static struct report_row row_of(const struct forest *forest, const struct forest
 	if (context->trouble) {
 		row.state = forest->refused ? "refused" : "lost";
 		row.detail = str_dup(context->trouble);
-	} else if (!forest_is_followed(context)) {
+	} else if (!is_followed(context)) {
 		row.state = context->position.base_dn ? "compared" : "unknown";
 	} else {
 		row.state = "followed";

@@ -46,8 +46,9 @@ void forest_works(struct forest *forest, struct forest_context *context);
 /* Disconnects after a failure: it is tried again later. Logged when it is new. */
 void forest_lose(struct forest *forest, struct forest_context *context, const struct hr_err *why,
 		 struct report_counts *counts);
-/* Whether changes can be asked for: somebody knows from where on. */
-bool forest_is_followed(const struct forest_context *context);
+/* Whether changes can be asked for: somebody knows from where on, and we are not refused. A file
+ * can be seen to change in any case. */
+bool forest_is_watched(const struct forest *forest, const struct forest_context *context);
 /* next becomes position. */
 void forest_advance(struct forest_context *context);
 

@@ -25,6 +25,7 @@ struct session {
 	const char *path;		       /* of the URL */
 	struct filter *filter;
 	struct entry *entry;
+	char *broken; /* stamp of the file that could not be read; NULL: none */
 };
 
 static struct session *own(struct adapter_session *shown)
@@ -40,6 +41,7 @@ static void close_session(struct adapter_session *shown)
 		return;
 	filter_free(session->filter);
 	entry_free(session->entry);
+	free(session->broken);
 	if (session->shown.fd >= 0)
 		close(session->shown.fd);
 	free(session);
@@ -150,7 +152,7 @@ static enum hr_status look(const struct session *session, int fd, char **stamp, 
 	if ((fd < 0 ? stat(session->path, &file) : fstat(fd, &file)) != 0)
 		return err_set(err, HR_RETRY, "%s: %s", session->path, strerror(errno));
 	if (!S_ISREG(file.st_mode))
-		return err_set(err, HR_FAIL, "%s: not a file", session->path);
+		return err_set(err, HR_RETRY, "%s: not a file", session->path);
 	*stamp = stamp_of(&file);
 	return HR_OK;
 }
@@ -179,8 +181,14 @@ static enum hr_status read_open(struct session *session, int fd, const struct ad
 	scoped_str before = NULL;
 	scoped_str after = NULL;
 
-	if (look(session, fd, &before, err) != HR_OK ||
-	    read_bytes(session, fd, ldif, err) != HR_OK || look(session, fd, &after, err) != HR_OK)
+	if (look(session, fd, &before, err) != HR_OK)
+		return err->status;
+	if (read_bytes(session, fd, ldif, err) != HR_OK) {
+		free(session->broken);
+		session->broken = err->status == HR_FAIL ? give(before) : NULL;
+		return err->status;
+	}
+	if (look(session, fd, &after, err) != HR_OK)
 		return err->status;
 	if (strcmp(before, after) != 0)
 		return err_set(err, HR_RETRY, "%s: changed while it was read", session->path);
@@ -203,6 +211,11 @@ static enum hr_status read_all(struct adapter_session *shown, const struct adapt
 	return status;
 }
 
+static bool is_stamp(const char *known, const char *stamp)
+{
+	return known && strcmp(known, stamp) == 0;
+}
+
 static enum hr_status take_changes(struct adapter_session *shown, const struct adapter_sink *sink,
 				   struct publish_cursor *position, struct hr_err *err)
 {
@@ -215,8 +228,8 @@ static enum hr_status take_changes(struct adapter_session *shown, const struct a
 		; /* whichever file it was */
 	if (look(session, -1, &stamp, err) != HR_OK)
 		return err->status;
-	if (position->incarnation && strcmp(stamp, position->incarnation) == 0)
-		return HR_NONE;
+	if (is_stamp(position->incarnation, stamp) || is_stamp(session->broken, stamp))
+		return HR_NONE; /* what is broken stays so until it is another file */
 	session->shown.doubt = ADAPTER_REPLACED;
 	return err_set(err, HR_UNSURE, "%s is another file now", session->path);
 }

@@ -49,17 +49,18 @@ static enum hr_status finish(struct forest *forest, struct publish *publish,
 }
 
 /* After the run: goes on from where it has read, or stays where it was. */
-static void settle(struct forest *forest, bool taken)
+static void settle(struct forest *forest, enum publish_kind kind, bool taken)
 {
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
-		if (taken) {
+		if (taken && kind == PUBLISH_FULL) {
 			forest_advance(context);
 			forest_works(forest, context);
 			context->poll_at = 0; /* for what has changed meanwhile */
 		} else {
 			cursor_clear(&context->next);
-			if (!forest->adapter->only_whole) /* it can still be seen to change */
+			/* a file that is refused can still be seen to change */
+			if (!forest->adapter->only_whole || kind != PUBLISH_FULL)
 				forest_disconnect(forest, context);
 		}
 	}
@@ -98,7 +99,6 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 		status = publish_fail(publish, &why, &out->result, err);
 	if (status == HR_OK && what->kind == PUBLISH_FULL)
 		forest->refused = !done && why.status == HR_FAIL;
-	settle(forest,
-	       done && what->kind == PUBLISH_FULL && strcmp(out->result.state, "failed") != 0);
+	settle(forest, what->kind, done && strcmp(out->result.state, "failed") != 0);
 	return status == HR_OK ? run_describe(publish, began, out, err) : status;
 }

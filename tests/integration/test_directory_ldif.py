@@ -18,11 +18,11 @@ def record(uid, more="", anchor=True):
 
 
 class Paper:
-    def __init__(self, directory):
+    def __init__(self, directory, *first):
         self.path = directory / "paper.ldif"
         (directory / "secrets").mkdir()
         self.registry = Registry()
-        self.write(record("ada"), record("bob"), record("carol"))
+        self.write(*first)
         self.registry.sql("SELECT hedgerow.add_forest('paper', 'ldif', %s, base_dn => %s, guard_delete_count => 1,"
                           " guard_delete_percent => 40)", [f"file://{self.path}"], BASE)
         self.registry.sql("SELECT hedgerow.add_domain('paper.example', 'paper')")
@@ -51,10 +51,27 @@ class Paper:
 def _paper(tmp_path_factory):
     directory = tmp_path_factory.mktemp("paper")
     directory.chmod(0o711)
-    one = Paper(directory)
+    one = Paper(directory, record("ada"), record("bob"), record("carol"))
     wait_until(lambda: len(one.names()) == 3, "the first run")
     yield one
     one.close()
+
+
+def test_a_first_file_that_is_broken_is_read_again_when_it_is_another_one(tmp_path):
+    tmp_path.chmod(0o711)
+    paper = Paper(tmp_path, "no ldif\n")
+    try:
+        wait_until(lambda: paper.last(), "the failed run")
+        assert paper.last()["state"] == "failed" and "line 3" in paper.last()["error"]
+        (tmp_path / "other.ldif").write_text("not ours")
+        paper.write("still none\n")
+        wait_until(lambda: paper.last()["id"] == 2, "the file to be read again")
+        paper.path.unlink()
+        paper.write(record("ada"))
+        wait_until(lambda: paper.names() == {"ada@paper.example": "Ada"}, "the mended file to be read by itself")
+        assert [paper.registry.run(n)["state"] for n in (1, 2, 3)] == ["failed", "failed", "applied"]
+    finally:
+        paper.close()
 
 
 def test_a_file_that_is_replaced_is_read_at_once(paper):
