@@ -29,6 +29,7 @@ struct desk {
 	struct question *first, **last; /* the first is in the database, if `asking` */
 	size_t count;
 	bool asking;
+	bool unlisted, listed_last; /* the listing may be behind; it had the last turn */
 };
 
 static const struct {
@@ -74,7 +75,7 @@ void desk_free(struct desk *desk)
 	free(desk);
 }
 
-static void ask_first(struct desk *desk);
+static void go_on(struct desk *desk);
 
 static void answered(void *arg, enum hr_status status, const struct profile *profiles, size_t count,
 		     bool more, const struct hr_err *err)
@@ -91,17 +92,24 @@ static void answered(void *arg, enum hr_status status, const struct profile *pro
 		q->fn(q->arg, status == HR_OK ? HR_OK : HR_RETRY, profiles, count, more);
 	drop_first(desk);
 	desk->asking = false;
-	ask_first(desk);
+	go_on(desk);
+}
+
+static void listed(void *arg, enum hr_status status, bool more, const struct hr_err *err)
+{
+	struct desk *desk = arg;
+
+	if (status == HR_FAIL)
+		log_error("desk.failed", LOG_STR("what", "listing"), LOG_ERR(err));
+	desk->unlisted |= more;
+	desk->asking = false;
+	go_on(desk);
 }
 
 static void ask_first(struct desk *desk)
 {
-	if (desk->asking || !desk->first)
-		return;
-
 	const struct desk_question *q = &desk->first->q;
 
-	desk->asking = true;
 	switch (q->kind) {
 	case DESK_SEARCH:
 		profile_search(desk->pg, q->asker, q->about, DESK_FOUND_MAX, answered, desk);
@@ -110,6 +118,28 @@ static void ask_first(struct desk *desk)
 		profile_find(desk->pg, q->about, answered, desk);
 		return;
 	}
+}
+
+/* The next to be in the database: a question and some of the listing, in turn. */
+static void go_on(struct desk *desk)
+{
+	if (desk->asking)
+		return;
+	if (desk->unlisted && !(desk->first && desk->listed_last)) {
+		desk->asking = desk->listed_last = true;
+		desk->unlisted = false;
+		profile_list(desk->pg, DESK_LISTED_AT_ONCE, listed, desk);
+	} else if (desk->first) {
+		desk->asking = true;
+		desk->listed_last = false;
+		ask_first(desk);
+	}
+}
+
+void desk_people_changed(struct desk *desk)
+{
+	desk->unlisted = true;
+	go_on(desk);
 }
 
 static struct question *copy(const struct desk_question *q)
@@ -139,7 +169,7 @@ enum hr_status desk_ask(struct desk *desk, const struct desk_question *question,
 	*desk->last = copy(question);
 	desk->last = &(*desk->last)->next;
 	desk->count++;
-	ask_first(desk);
+	go_on(desk);
 	return HR_OK;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers what users ask about people, from the registry: whom they find by a name, and what is
  * known of somebody. One question at a time is in the database, so that the look-ups of messages
- * never wait for more than that; a bounded number waits here; nobody asks more than a ration. */
+ * never wait for more than that; a bounded number waits here; nobody asks more than a ration.
+ * Between them the desk keeps up the listing that searches look into. */
 #pragma once
 
 #include "base/metric.h"
@@ -24,6 +25,7 @@ enum {
 	DESK_WINDOW_MS = 60 * 1000, /* in which everybody has */
 	DESK_RATION = 600,	    /* vCards: a client asks for those of all contacts at once */
 	DESK_SEARCH_COST = 20,	    /* in vCards */
+	DESK_LISTED_AT_ONCE = 2000, /* people, between two questions: some 30 ms */
 };
 
 struct desk;
@@ -49,6 +51,9 @@ struct desk_question {
  * too many wait; err is for whoever asked. */
 HR_MUST_USE enum hr_status desk_ask(struct desk *desk, const struct desk_question *question,
 				    struct hr_err *err);
+/* People may have changed since the listing was made: so when the database is there, and whenever
+ * it tells of people. */
+void desk_people_changed(struct desk *desk);
 /* What people choose for themselves is the desk's too. */
 struct choices *desk_choices(struct desk *desk);
 /* The owner goes: nothing of his is answered any more. */

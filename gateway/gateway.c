@@ -251,6 +251,7 @@ static void side_pg_up(void *ctx)
 
 	registry_up(gateway->registry);
 	away_up(gateway->dispatch.away);
+	desk_people_changed(gateway->desk);
 	journal_look(gateway->journal);
 }
 
@@ -264,10 +265,13 @@ static void side_pg_notified(void *ctx, const char *channel, const char *payload
 {
 	struct gateway *gateway = ctx;
 
-	if (strcmp(channel, "hedgerow_queue") == 0)
+	if (strcmp(channel, "hedgerow_queue") == 0) {
 		journal_woken(gateway->journal, payload);
-	else
-		registry_notified(gateway->registry, channel);
+		return;
+	}
+	registry_notified(gateway->registry, channel);
+	if (strcmp(channel, "hedgerow_person") == 0)
+		desk_people_changed(gateway->desk);
 }
 
 static const struct pg_events journal_pg_events = { .up = journal_pg_up, .down = journal_pg_down };

@@ -15,6 +15,8 @@ static const struct pg_statement search_statement = {
 static const struct pg_statement find_statement = { "profile_find",
 						    "SELECT " COLUMNS
 						    " FROM hedgerow.winner($1::text) p" };
+static const struct pg_statement list_statement = { "profile_list",
+						    "SELECT hedgerow.list_people($1::int)" };
 
 /* The columns, in order. */
 static const size_t fields[] = {
@@ -86,4 +88,28 @@ void profile_find(struct pg *pg, struct slice address, profile_fn *fn, void *arg
 
 	pg_add_text(params, address);
 	ask(pg, &find_statement, params, (struct asked){ fn, arg });
+}
+
+struct listing {
+	profile_listed_fn *fn;
+	void *arg;
+};
+
+static void listed(void *arg, enum hr_status status, const PGresult *result,
+		   const struct hr_err *err)
+{
+	struct listing listing = *(struct listing *)arg;
+
+	free(arg);
+	listing.fn(listing.arg, status, status == HR_OK && pg_bool(result, 0, 0), err);
+}
+
+void profile_list(struct pg *pg, size_t most, profile_listed_fn *fn, void *arg)
+{
+	scoped(pg_params) params = pg_params_new();
+	struct listing *listing = mem_new(struct listing);
+
+	*listing = (struct listing){ fn, arg };
+	pg_add_int(params, (int32_t)most);
+	pg_send_owned(pg, &list_statement, params, listed, listing);
 }

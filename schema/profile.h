@@ -24,3 +24,10 @@ void profile_search(struct pg *pg, struct slice asker, struct slice words, size_
 		    profile_fn *fn, void *arg);
 /* Whoever has the canonical address: one profile or none. Asks no rules. */
 void profile_find(struct pg *pg, struct slice address, profile_fn *fn, void *arg);
+
+/* HR_OK; otherwise err is as of pg_fn and `more` false. */
+typedef void profile_listed_fn(void *arg, enum hr_status status, bool more,
+			       const struct hr_err *err);
+/* Brings at most `most` of those who have changed into the listing, which keeps searches quick;
+ * they find everybody at any rate. `more`: there may be others. */
+void profile_list(struct pg *pg, size_t most, profile_listed_fn *fn, void *arg);

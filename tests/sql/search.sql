@@ -12,11 +12,21 @@ BEGIN
 			coalesce(installation, CASE forest WHEN 'contoso' THEN 'prosody-a' ELSE 'ejabberd-b' END), enabled, state, details, '2020-01-01');
 	PERFORM set_config('session_replication_role', 'origin', true);
 END $$;
--- Local parts of the addresses that are found, ... at the end: there may be more
-CREATE FUNCTION pg_temp.found(words text, asker text DEFAULT 'ada.adams@example.com', most int DEFAULT 50) RETURNS text LANGUAGE sql AS $$
+-- Local parts of the addresses that are found, ... at the end: there may be more. The same by whom is due to
+-- be listed and by the listing.
+CREATE FUNCTION pg_temp.search(words text, asker text, most int) RETURNS text LANGUAGE sql AS $$
 	SELECT coalesce(string_agg(coalesce(split_part(s.address, '@', 1), '...'), ' ' ORDER BY n), '')
 	FROM hedgerow.search_people(asker, words, most) WITH ORDINALITY s(address, name, details, n)
 $$;
+CREATE FUNCTION pg_temp.found(words text, asker text DEFAULT 'ada.adams@example.com', most int DEFAULT 50) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	due text := pg_temp.search(words, asker, most);
+	listed text;
+BEGIN
+	PERFORM hedgerow.list_people(1000);
+	listed := pg_temp.search(words, asker, most);
+	RETURN CASE WHEN listed = due THEN due ELSE format('due: %s, listed: %s', due, listed) END;
+END $$;
 
 SELECT hedgerow.add_rule('a-to-b', 'allow', 'forest:contoso', 'forest:fabrikam') \g /dev/null
 SELECT pg_temp.person('amsterdam', 'contoso', 'ada', 'ada.adams@example.com', 'Ada Adams') \g /dev/null
@@ -132,22 +142,40 @@ SELECT lives_ok($$ UPDATE hedgerow.person SET name = 'Ada Augusta Adams' WHERE a
 RESET ROLE;
 SELECT is(pg_temp.found('augusta'), 'ada.adams', 'and a change is found');
 
+-- The listing
+SELECT results_eq($$ SELECT anchor, (SELECT count(*) FROM hedgerow.listing_due) FROM hedgerow.listing WHERE words @@ 'augusta' $$,
+	$$ VALUES ('ada' COLLATE "C", 0::bigint) $$, 'has who was found, and nobody is due');
+DELETE FROM hedgerow.person WHERE anchor = 'ada' AND site = 'amsterdam';
+SELECT is(pg_temp.search('augusta', 'bob.baker@example.com', 9), '', 'who is deleted is not found');
+SELECT is(hedgerow.list_people(1), true, 'of one there may be more');
+SELECT is(hedgerow.list_people(1), false, 'of none there is not');
+SELECT is((SELECT count(*) FROM hedgerow.listing WHERE anchor = 'ada'), 0::bigint, 'and is not listed');
+SELECT pg_temp.person('amsterdam', 'contoso', 'ada', 'ada.adams@example.com', 'Ada Adams') \g /dev/null
+BEGIN;
+INSERT INTO hedgerow.person (site, forest, anchor, address, name, native, installation)
+	SELECT 'amsterdam', 'contoso', 'due' || n, 'due.' || n || '@example.com', 'Due ' || n, 'd' || n || '@im.a.example', 'prosody-a'
+	FROM generate_series(1, 20001) n;
+SELECT is(pg_temp.search('nobody.of.this.name', 'ada.adams@example.com', 9), '...', 'when very many are due there may always be others');
+ROLLBACK;
+
 -- by index
 INSERT INTO hedgerow.person (site, forest, anchor, address, name, native, installation)
 	SELECT 'amsterdam', 'contoso', 'crowd' || n, 'crowd.' || n || '@example.com', 'Person ' || n, 'c' || n || '@im.a.example', 'prosody-a'
 	FROM generate_series(1, 20000) n;
-ANALYZE hedgerow.person;
+SELECT hedgerow.list_people(100000) \g /dev/null
+ANALYZE hedgerow.person, hedgerow.listing;
+SET enable_seqscan = off; -- 20,000 are few
 DO $$
 DECLARE
 	line text;
 	plan text := '';
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN SELECT FROM hedgerow.person p WHERE p.state = ''active'' AND p.enabled AND p.native IS NOT NULL
-		AND hedgerow.words_of(p.name, p.address, p.details) @@ hedgerow.search_query(''person 77'')' LOOP
+	FOR line IN EXECUTE 'EXPLAIN SELECT FROM hedgerow.listing l WHERE l.words @@ hedgerow.search_query(''person 77'')' LOOP
 		plan := plan || line;
 	END LOOP;
 	PERFORM set_config('test.plan', plan, false);
 END $$;
-SELECT matches(current_setting('test.plan'), 'person_words', 'people are found by index');
+RESET enable_seqscan;
+SELECT matches(current_setting('test.plan'), 'listing_words', 'people are found by index');
 SELECT is((SELECT count(*) FROM hedgerow.search_people('ada.adams@example.com', 'crowd')), 51::bigint, 'many are cut');
 SELECT * FROM finish();

@@ -26,7 +26,8 @@ static const char setup_sql[] =
 	"ALTER TABLE hedgerow.forest DISABLE TRIGGER USER;"
 	"ALTER TABLE hedgerow.email_domain DISABLE TRIGGER USER;"
 	"ALTER TABLE hedgerow.installation DISABLE TRIGGER USER;"
-	"ALTER TABLE hedgerow.person DISABLE TRIGGER USER;"
+	"ALTER TABLE hedgerow.person DISABLE TRIGGER USER, ENABLE TRIGGER f_list_insert,"
+	" ENABLE TRIGGER f_list_update;"
 	"ALTER TABLE hedgerow.rule DISABLE TRIGGER USER;"
 	"RESET session_replication_role;"
 	"INSERT INTO hedgerow.forest (site, forest, kind, urls, bind_dn, bind_secret, base_dn, "
@@ -248,6 +249,39 @@ static void a_database_that_goes_away_is_told(void **state)
 	assert_true(t.found[1]);
 }
 
+/* What a query of the administrator's tells. */
+static int number(const char *query)
+{
+	PGresult *result = PQexec(t.admin, query);
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail_msg("%s: %s", query, PQerrorMessage(t.admin));
+	int value = atoi(PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return value;
+}
+
+static void whoever_changes_is_listed_between_questions(void **state)
+{
+	static const char due[] = "SELECT count(*) FROM hedgerow.listing_due";
+
+	(void)state;
+	sql("INSERT INTO hedgerow.person (site, forest, anchor, address, name, native, "
+	    "installation)"
+	    " SELECT 'amsterdam', 'f0', 'n' || n, 'n' || n || '@example.com', 'Newcomer', n ||"
+	    " '@f0.example', 'i-f0' FROM generate_series(1, 2500) n");
+	assert_in_range(number(due), 2500, 3000);
+	desk_people_changed(t.desk);
+	for (int n = 0; n < 3; n++)
+		assert_int_equal(ask(DESK_CARD, "p0@example.com", "p1@example.org", NULL), HR_OK);
+	wait_for(3);
+	assert_int_equal(number(due), 0);
+	assert_int_equal(number("SELECT count(*) FROM hedgerow.listing WHERE words @@ 'newcomer'"),
+			 2500);
+	sql("DELETE FROM hedgerow.person WHERE name = 'Newcomer'; DELETE FROM hedgerow.listing "
+	    "WHERE words @@ 'newcomer'");
+}
+
 /* --- the rules in SQL and those in C are the same ----------------------------------------------
  */
 
@@ -411,6 +445,7 @@ int main(int argc, char **argv)
 		DESK_TEST(a_bounded_number_waits),
 		DESK_TEST(who_has_gone_gets_no_answer),
 		DESK_TEST(a_database_that_goes_away_is_told),
+		DESK_TEST(whoever_changes_is_listed_between_questions),
 		DESK_TEST(whom_a_search_shows_is_whom_rules_let_be_reached),
 	};
 	const char *top = getenv("top_srcdir");
