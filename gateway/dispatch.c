@@ -123,8 +123,8 @@ enum hr_status dispatch_find(const struct dispatch *dispatch, const struct envel
 	return HR_OK;
 }
 
-struct route dispatch_decide(const struct dispatch *dispatch, const struct envelope *envelope,
-			     const struct dispatch_people *people)
+struct route dispatch_judge(const struct dispatch *dispatch, const struct envelope *envelope,
+			    const struct dispatch_people *people)
 {
 	const struct config *config = registry_config(dispatch->registry);
 	struct route route = route_find(registry_routes(dispatch->registry), people->to,
@@ -148,7 +148,19 @@ struct route dispatch_decide(const struct dispatch *dispatch, const struct envel
 		const struct policy_question asked = { people->to, people->from, question.kind };
 		answer = policy_ask(config, &asked);
 	}
-	return answer.allow ? route : refuse(&question, answer.reason);
+	return answer.allow ? route : dispatch_bounce(BOUNCE_NOT_ALLOWED, answer.reason);
+}
+
+struct route dispatch_decide(const struct dispatch *dispatch, const struct envelope *envelope,
+			     const struct dispatch_people *people)
+{
+	struct route route = dispatch_judge(dispatch, envelope, people);
+
+	if (route.kind == ROUTE_BOUNCE && route.bounce == BOUNCE_NOT_ALLOWED && people->from)
+		return refuse(
+			&(struct policy_question){ people->from, people->to, envelope->f.kind },
+			route.reason);
+	return route;
 }
 
 bool dispatch_permits(const struct dispatch *dispatch, struct slice to,

@@ -48,6 +48,9 @@ void dispatch_outsiders(const struct dispatch *dispatch, struct slice from, stru
 			struct dispatch_people *people);
 struct route dispatch_decide(const struct dispatch *dispatch, const struct envelope *envelope,
 			     const struct dispatch_people *people);
+/* The same for an envelope that is none yet: nothing is counted or logged. */
+struct route dispatch_judge(const struct dispatch *dispatch, const struct envelope *envelope,
+			    const struct dispatch_people *people);
 /* Whether rules let `from` ask about `to`, whatever the way there is; *refusal says why not. */
 bool dispatch_permits(const struct dispatch *dispatch, struct slice to,
 		      const struct dispatch_people *people, struct route *refusal);

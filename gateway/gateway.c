@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "gateway/edges.h"
 #include "gateway/leftovers.h"
+#include "gateway/mail/trial.h"
 #include "gateway/neighbours.h"
 #include "gateway/report.h"
 #include "schema/journal.h"
@@ -36,6 +37,7 @@ struct gateway {
 	struct neighbours *neighbours;
 	struct edges *edges;
 	struct leftovers *leftovers;
+	struct trials *trials;
 	struct report *report;
 	struct timer *tick_timer, *maintain_timer, *drain_timer;
 	msec drain_until; /* 0: not draining */
@@ -153,6 +155,7 @@ static enum hr_status settle(struct gateway *gateway, const struct config *confi
 	gateway->leftovers = leftovers_new(gateway->loop, dispatch, gateway->switchboard,
 					   leftovers_found, gateway);
 	gateway->report = report_new(options->node, dispatch);
+	gateway->trials = trials_new(dispatch, options->secrets);
 	gateway->site = give(site);
 	return edges_listen(gateway->edges, err);
 }
@@ -165,6 +168,7 @@ static void go_on(struct gateway *gateway)
 	neighbours_go_on(gateway->neighbours);
 	switchboard_go_on(gateway->switchboard);
 	leftovers_go_on(gateway->leftovers);
+	trials_go_on(gateway->trials);
 }
 
 static void registry_changed(void *ctx, const struct config *config)
@@ -253,6 +257,7 @@ static void side_pg_up(void *ctx)
 	away_up(gateway->dispatch.away);
 	desk_people_changed(gateway->desk);
 	journal_look(gateway->journal);
+	trials_look(gateway->trials);
 }
 
 static void side_pg_down(void *ctx, const struct hr_err *err)
@@ -267,6 +272,10 @@ static void side_pg_notified(void *ctx, const char *channel, const char *payload
 
 	if (strcmp(channel, "hedgerow_queue") == 0) {
 		journal_woken(gateway->journal, payload);
+		return;
+	}
+	if (strcmp(channel, TRIALS_CHANNEL) == 0) {
+		trials_look(gateway->trials);
 		return;
 	}
 	registry_notified(gateway->registry, channel);
@@ -323,6 +332,7 @@ static void maintain(void *arg)
 	if (gateway->ready && pg_is_up(gateway->side_pg)) {
 		journal_maintain(gateway->side_pg, maintained, gateway);
 		mail_forget(gateway->side_pg);
+		trials_look(gateway->trials);
 	}
 }
 
@@ -378,6 +388,7 @@ static void gateway_close(struct gateway *gateway)
 	neighbours_free(gateway->neighbours);
 	pg_free(gateway->journal_pg); /* what asked is freed after who would answer */
 	pg_free(gateway->side_pg);
+	trials_free(gateway->trials);
 	report_free(gateway->report);
 	duties_free(gateway->duties);
 	desk_free(gateway->desk);
@@ -414,6 +425,7 @@ static void gateway_open(struct gateway *gateway)
 	gateway->maintain_timer = timer_new(loop, maintain, gateway);
 	gateway->drain_timer = timer_new(loop, look_drained, gateway);
 	pg_listen(gateway->side_pg, "hedgerow_queue");
+	pg_listen(gateway->side_pg, TRIALS_CHANNEL);
 	timer_set(gateway->tick_timer, loop_now(loop) + TICK_MS);
 	timer_set(gateway->maintain_timer, loop_now(loop) + msec_jitter(MAINTAIN_MS));
 }

@@ -56,6 +56,10 @@ def login(lab):
         client.close()
 
 
+def as_typed(value):
+    return "" if value is None else ",".join(value) if isinstance(value, list) else value
+
+
 @pytest.fixture
 def mail_setting(lab):
     """mail_setting("boston", "example.com", away="1s") for the time of a test."""
@@ -72,7 +76,7 @@ def mail_setting(lab):
     yield change
     for site, domain, fields in reversed(undone):
         lab.hedgerow(site, "domain", "mail", "set", domain,
-                     *(f"{name}={'' if value is None else value}" for name, value in fields.items()))
+                     *(f"{name}={as_typed(value)}" for name, value in fields.items()))
         wait_config(lab, site)
 
 

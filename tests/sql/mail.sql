@@ -44,11 +44,38 @@ INSERT INTO hedgerow.person (site, forest, anchor, address, name, native, instal
 SELECT is((SELECT answer FROM hedgerow.mail_test('Carla@example.com') WHERE question = 'when'), 'at once', 'who has no chat gets it at once');
 SELECT is((SELECT answer FROM hedgerow.mail_test('ada@example.com') WHERE question = 'when'), 'when no receipt has come after 00:10:00', 'who has gets it later');
 SELECT is((SELECT answer FROM hedgerow.mail_test('eve@example.com') WHERE question = 'who is it'), 'nobody in the registry has this address', 'nobody gets nothing');
+SELECT throws_ok($$ SELECT hedgerow.mail_test('carla') $$, 'HR100', '"carla" is not an address', 'an address is asked for');
+SELECT throws_ok($$ SELECT hedgerow.mail_test('carla@example.com', 'ada@@example.com') $$, 'HR100', '"ada@@example.com" is not an address', 'and of whoever writes');
+SELECT throws_ok($$ SELECT hedgerow.mail_test('') $$, 'HR100', '"" is not an address', 'nothing is none');
+SELECT is((SELECT answer FROM hedgerow.mail_test('carla@example.com', 'ada@example.com') WHERE question = 'rule'), 'none; people of one forest may', 'no rule is needed in a forest');
+SELECT hedgerow.add_rule('no-carla', 'deny', to_pattern => 'address:carla@example.com', priority => 5) \g /dev/null
+SELECT hedgerow.add_rule('presence', 'allow', kind => 'presence', priority => 1) \g /dev/null
+SELECT is((SELECT array[answer, change] FROM hedgerow.mail_test('carla@example.com', 'Ada@example.com') WHERE question = 'rule'),
+	ARRAY['"no-carla" refuses it', 'hedgerow rule set no-carla action=allow'], 'the rule that decides is named');
+SELECT is((SELECT row(answer, change)::text FROM hedgerow.mail_test('carla@example.com', 'ada@example.com') WHERE question = 'when'), '("never: no rule allows it","see rule")', 'and is why');
+SELECT is((SELECT answer FROM hedgerow.mail_test('carla@example.com', 'eve@example.com') WHERE question = 'who writes'), 'eve@example.com: nobody in the registry', 'who is nobody may not');
+SELECT hedgerow.remove_rule('no-carla'), hedgerow.remove_rule('presence') \g /dev/null
+SELECT is((SELECT answer FROM hedgerow.mail_test('eve@elsewhere.example', 'ada@example.com') WHERE question = 'rule'), 'none allows outsiders', 'outsiders need a rule');
+SELECT hedgerow.add_rule('eve', 'allow', from_pattern => 'outsider:elsewhere.example', to_pattern => 'forest:contoso') \g /dev/null
+SELECT is((SELECT answer FROM hedgerow.mail_test('eve@elsewhere.example', 'ada@example.com') WHERE question = 'rule'), '"eve" allows it', 'who may write may be answered');
+SELECT is((SELECT row(answer, change)::text FROM hedgerow.mail_test('eve@elsewhere.example', 'ada@example.com') WHERE question = 'when'),
+	'("never: people of example.com do not write to outsiders","hedgerow domain mail set example.com outsiders=on")', 'where the domain has outsiders');
+SELECT is((SELECT answer FROM hedgerow.mail_test('eve@else.example', 'ada@example.com') WHERE question = 'rule'), 'none allows outsiders', 'of that domain');
+SELECT hedgerow.remove_rule('eve') \g /dev/null
+SELECT is(hedgerow.mail_address('O''Hara&Sons@Example.com'), 'o\27hara\26sons@example.com', 'a mailbox is a federation address');
 SET ROLE hedgerow_gateway;
 SELECT lives_ok($$ SELECT hedgerow.mail_choose('carla@example.com', 'off') $$, 'people choose');
 SELECT is(hedgerow.mail_chosen('carla@example.com'), 'off', 'and it is kept');
 RESET ROLE;
-SELECT is((SELECT answer FROM hedgerow.mail_test('carla@example.com') WHERE question = 'when'), 'never', 'which counts');
+SELECT is((SELECT row(answer, change)::text FROM hedgerow.mail_test('carla@example.com') WHERE question = 'when'),
+	'("never: the person has switched mail off","the person''s own switch, a command in the chat")', 'which counts');
+SELECT hedgerow.change('mail_domain', 'example.com', '{"mode": "off"}') \g /dev/null
+SELECT is((SELECT row(answer, change)::text FROM hedgerow.mail_test('ada@example.com') WHERE question = 'when'),
+	'("never: example.com has mail switched off","hedgerow domain mail set example.com mode=full")', 'so does the domain''s mode');
+SELECT hedgerow.change('mail_domain', 'example.com', '{"mode": "full"}') \g /dev/null
+UPDATE hedgerow.person SET enabled = false WHERE anchor = '1';
+SELECT is((SELECT answer FROM hedgerow.mail_test('ada@example.com') WHERE question = 'when'), 'never: the account is disabled', 'and the account');
+UPDATE hedgerow.person SET enabled = true WHERE anchor = '1';
 SELECT hedgerow.mail_choose('carla@example.com', '') \g /dev/null
 SELECT is(hedgerow.mail_chosen('carla@example.com'), NULL, 'until it is taken back');
 
@@ -103,6 +130,36 @@ SELECT hedgerow.mail_forget();
 SELECT is((SELECT count(*) FROM hedgerow.mail_originals), 0::bigint, 'and no longer');
 UPDATE hedgerow.mail_domain SET originals = NULL WHERE domain = 'example.com';
 SELECT is((SELECT state FROM hedgerow.mail_status), 'no gateway', 'operators see how it is');
+
+-- mails that are only shown
+SET ROLE hedgerow_operator;
+SELECT is(hedgerow.mail_try('Carla@example.com', 'ADA@example.com', 'Hello'), 1::bigint, 'operators ask for a mail');
+SELECT is((SELECT row(outcome, reason, mail)::text FROM hedgerow.mail_tried(1)), '("no gateway",,)', 'which needs a gateway');
+SELECT throws_ok($$ SELECT hedgerow.mail_try('carla') $$, 'HR100', '"carla" is not an address', 'to an address');
+SELECT throws_ok($$ SELECT hedgerow.mail_try('carla@example.com', NULL, repeat('x', 65537)) $$, 'HR100', 'the text is too long', 'that is no book');
+SELECT throws_ok($$ SELECT * FROM hedgerow.mail_trial $$, '42501', NULL, 'others'' are not theirs to read');
+SELECT throws_ok($$ SELECT hedgerow.mail_trials() $$, '42501', NULL, 'they are no gateway');
+RESET ROLE;
+INSERT INTO hedgerow.mail_thread (id, domain, person, peer) VALUES (99, 'example.com', 'carla@example.com', 'ada@example.com');
+INSERT INTO hedgerow.mail_message (thread, message_id, incoming, taken) VALUES (99, 'm@x', false, 1);
+SELECT hedgerow.mail_choose('carla@example.com', 'notice') \g /dev/null
+SET ROLE hedgerow_gateway;
+SELECT is((SELECT row(t.*)::text FROM hedgerow.mail_trials() t), '(1,carla@example.com,ada@example.com,Hello,notice,1)', 'a gateway finds it, with what counts for it');
+SELECT lives_ok($$ SELECT hedgerow.mail_trial_answer(1, 'mail', 'r', 'Subject: x') $$, 'and answers');
+SELECT lives_ok($$ SELECT hedgerow.mail_trial_answer(1, 'none', 'another', NULL) $$, 'as may another');
+SELECT is((SELECT count(*) FROM hedgerow.mail_trials()), 0::bigint, 'once');
+RESET ROLE;
+SET ROLE hedgerow_operator;
+SELECT is((SELECT row(outcome, reason, mail)::text FROM hedgerow.mail_tried(1)), '(mail,r,"Subject: x")', 'the first answer counts');
+SELECT hedgerow.mail_try('x@elsewhere.example', 'ada@example.com'), hedgerow.mail_try('x@elsewhere.example') \g /dev/null
+RESET ROLE;
+SELECT is((SELECT array_agg(recipient ORDER BY id) FROM hedgerow.mail_trial WHERE outcome IS NULL), ARRAY['x\40elsewhere.example@example.com', 'x@elsewhere.example'], 'outsiders are those of who writes');
+INSERT INTO hedgerow.mail_trial (recipient, body) SELECT 'x@example.com', '' FROM generate_series(1, 100);
+SELECT throws_ok($$ SELECT hedgerow.mail_try('carla@example.com') $$, 'HR100', '100 tests are waiting for a gateway', 'no crowds');
+UPDATE hedgerow.mail_trial SET asked_at = now() - interval '6 minutes';
+SELECT is((SELECT count(*) FROM hedgerow.mail_trials()), 0::bigint, 'nobody waits for so long');
+SELECT is((SELECT count(*) FROM hedgerow.mail_trial), 0::bigint, 'what is old is forgotten');
+DELETE FROM hedgerow.mail_thread; DELETE FROM hedgerow.mail_choice;
 
 -- copies for who is away
 INSERT INTO hedgerow.queue (name) VALUES ('mail:example.com');

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/mail/letter.h"
+#include "gateway/mail/draft.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -203,6 +204,81 @@ static void a_mail_that_is_tried_again_has_the_same_id(void **state)
 	scene_close(&scene);
 }
 
+static void domain_and_person_both_must_want_it(void **state)
+{
+	static const struct {
+		enum config_mail_mode domain;
+		const char *person;
+		enum config_mail_mode both;
+	} rows[] = {
+		{ MAIL_FULL, NULL, MAIL_FULL },	      { MAIL_FULL, "full", MAIL_FULL },
+		{ MAIL_FULL, "notice", MAIL_NOTICE }, { MAIL_FULL, "off", MAIL_OFF },
+		{ MAIL_NOTICE, NULL, MAIL_NOTICE },   { MAIL_NOTICE, "full", MAIL_NOTICE },
+		{ MAIL_NOTICE, "off", MAIL_OFF },     { MAIL_OFF, "full", MAIL_OFF },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct config_mail mail = { .mode = rows[i].domain };
+
+		assert_int_equal(letter_mode(&mail, slice_str(rows[i].person)), rows[i].both);
+	}
+}
+
+static void put_secret(const char *directory, const char *name, const char *text)
+{
+	scoped_str path = str_format("%s/%s", directory, name);
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void drop_secrets(const char *directory)
+{
+	static const char *const names[] = { "reply.key", "password" };
+
+	for (size_t i = 0; i < countof(names); i++) {
+		scoped_str path = str_format("%s/%s", directory, names[i]);
+		unlink(path);
+	}
+	rmdir(directory);
+}
+
+static void a_draft_needs_all_secrets_of_its_domain(void **state)
+{
+	struct scene scene;
+	static const char *const said[] = { "<body>x</body>", NULL };
+	char directory[] = "/tmp/test_letter_XXXXXX";
+	scoped_draft draft = { 0 };
+	struct hr_err err;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	scene_open(&scene, "carla@example.com", said);
+	scene.letter.keys = NULL;
+	scene.mail.reply_key = T("reply.key");
+	scene.mail.secret = T("password");
+	assert_int_equal(draft_write(&scene.letter, directory, &draft, &err), HR_RETRY);
+	assert_non_null(strstr(err.text, "reply.key"));
+	put_secret(directory, "reply.key", "short");
+	assert_int_equal(draft_write(&scene.letter, directory, &draft, &err), HR_RETRY);
+	assert_non_null(strstr(err.text, "password"));
+	put_secret(directory, "password", "geheim");
+	assert_int_equal(draft_write(&scene.letter, directory, &draft, &err), HR_RETRY);
+	assert_non_null(strstr(err.text, "reply.key"));
+	draft_clear(&draft);
+	put_secret(directory, "reply.key", "0123456789abcdef0123456789abcdef\n");
+	assert_int_equal(draft_write(&scene.letter, directory, &draft, &err), HR_OK);
+	assert_string_equal(draft.password, "geheim");
+	assert_string_equal(buf_text(&draft.to), "carla@example.com");
+	/* a report of its delivery finds the conversation as a reply does */
+	assert_non_null(strstr(buf_text(&draft.bytes), buf_text(&draft.from)));
+	drop_secrets(directory);
+	scene_close(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +289,8 @@ int main(void)
 		cmocka_unit_test(addresses_are_written_as_mail_has_them),
 		cmocka_unit_test(what_says_nothing_is_no_mail),
 		cmocka_unit_test(a_mail_that_is_tried_again_has_the_same_id),
+		cmocka_unit_test(domain_and_person_both_must_want_it),
+		cmocka_unit_test(a_draft_needs_all_secrets_of_its_domain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
