@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/mime.h"
 
+#include "gateway/mail/boundary.h"
 #include "gateway/mail/mime_private.h"
 
 #include <strings.h>
 
 enum { FIELDS_FIRST = 64 };
+_Static_assert((int)MIME_DEPTH_MAX < (int)BOUNDARIES_MAX, "each level may be a multipart");
 
 struct entity {
 	struct mime_part part;
@@ -19,6 +21,15 @@ struct mime {
 	struct mime_field *fields; /* owned: of all entities */
 	size_t field_count, field_size;
 	size_t header_bytes; /* of all entities */
+};
+
+/* A mail being cut, in one pass. */
+struct cutter {
+	struct mime *mime;
+	struct slice bytes;
+	size_t at; /* how far it is cut */
+	struct boundaries boundaries;
+	struct delimiter end; /* of the entity that was cut last */
 };
 
 static bool is_space(char c)
@@ -92,30 +103,33 @@ static bool keep_line(struct mime *mime, struct slice line, size_t count)
 	return true;
 }
 
-/* Reads the header that `rest` begins with, and takes it off, with the empty line after it. A line
- * that is none of a header ends it too. */
-static enum hr_status read_header(struct mime *mime, struct entity *entity, struct slice *rest,
-				  struct hr_err *err)
+/* Reads the header that begins at cutter->at, and passes it, with the empty line after it. A line
+ * that is none of a header ends it too, and so does the delimiter of a part. */
+static enum hr_status read_header(struct cutter *cutter, struct entity *entity, struct hr_err *err)
 {
-	struct slice start = *rest;
+	struct mime *mime = cutter->mime;
+	struct slice rest = from(cutter->bytes, cutter->at);
+	struct delimiter end;
 
 	entity->first_field = mime->field_count;
-	while (rest->len > 0) {
+	for (size_t start = cutter->at; rest.len > 0; cutter->at = cutter->bytes.len - rest.len) {
 		size_t count = mime->field_count - entity->first_field;
-		struct slice before = *rest, line = take_line(rest);
-		if (slice_is(line, "\n") || slice_is(line, "\r\n"))
+		struct slice line = take_line(&rest);
+		if (boundary_is_at(&cutter->boundaries, cutter->bytes, cutter->at, &end))
 			break;
-		if (!keep_line(mime, line, count)) {
-			*rest = before;
+		if (slice_is(line, "\n") || slice_is(line, "\r\n")) {
+			cutter->at += line.len;
 			break;
 		}
+		if (!keep_line(mime, line, count))
+			break;
+		mime->header_bytes += line.len;
 		if (mime->field_count - entity->first_field > MIME_FIELDS_MAX)
 			return err_set(err, HR_FAIL, "more than %d header fields", MIME_FIELDS_MAX);
-		if (start.len - rest->len > MIME_HEADER_MAX)
+		if (cutter->at + line.len - start > MIME_HEADER_MAX)
 			return err_set(err, HR_FAIL, "a header of more than %d bytes",
 				       MIME_HEADER_MAX);
 	}
-	mime->header_bytes += start.len - rest->len;
 	if (mime->header_bytes > MIME_HEADERS_MAX)
 		return err_set(err, HR_FAIL, "headers of more than %d bytes", MIME_HEADERS_MAX);
 	entity->part.field_count = mime->field_count - entity->first_field;
@@ -124,64 +138,39 @@ static enum hr_status read_header(struct mime *mime, struct entity *entity, stru
 	return HR_OK;
 }
 
-struct delimiter {
-	size_t start, end; /* of its line, with the line end that belongs to it on either side */
-	bool is_last;	   /* the closing one */
-};
-
-/* The next line of `body` from `at` on that is `dashed`, which is -- and the boundary. */
-static bool find_delimiter(struct slice body, size_t at, struct slice dashed, struct delimiter *out)
-{
-	const char *hit;
-
-	while ((hit = memmem(body.data + at, body.len - at, dashed.data, dashed.len))) {
-		size_t start = (size_t)(hit - body.data);
-		at = start + 1;
-		if (start > 0 && body.data[start - 1] != '\n')
-			continue;
-		struct slice after = from(body, start + dashed.len), line = take_line(&after);
-		bool is_last = line.len >= 2 && memcmp(line.data, "--", 2) == 0;
-		if (mime_trim(from(line, is_last ? 2 : 0)).len > 0)
-			continue;
-		start -= start > 0;
-		start -= start > 0 && body.data[start] == '\n' && body.data[start - 1] == '\r';
-		*out = (struct delimiter){ start, body.len - after.len, is_last };
-		return true;
-	}
-	return false;
-}
-
-static enum hr_status cut(struct mime *mime, struct slice bytes, size_t parent, const char *type,
+static enum hr_status cut(struct cutter *cutter, size_t parent, const char *type,
 			  struct hr_err *err);
 
-static enum hr_status cut_children(struct mime *mime, size_t number, const char *boundary,
+/* The entities of a multipart; then cutter->end is the delimiter of another, or the end. */
+static enum hr_status cut_children(struct cutter *cutter, size_t number, struct slice boundary,
 				   struct hr_err *err)
 {
-	const struct mime_part *part = &mime->entities[number].part;
 	const char *type =
-		strcasecmp(part->type, "multipart/digest") == 0 ? "message/rfc822" : "text/plain";
-	struct slice body = part->body;
-	scoped_str dashed = str_format("--%s", boundary);
-	struct delimiter now, next;
+		strcasecmp(cutter->mime->entities[number].part.type, "multipart/digest") == 0
+			? "message/rfc822"
+			: "text/plain";
+	size_t level = boundary_open(&cutter->boundaries, boundary);
 
-	if (!find_delimiter(body, 0, slice_str(dashed), &now))
-		return HR_OK;
-	while (!now.is_last) {
-		if (!find_delimiter(body, now.end, slice_str(dashed), &next))
-			next = (struct delimiter){ body.len, body.len, true };
-		struct slice child = { body.data + now.end,
-				       next.start > now.end ? next.start - now.end : 0 };
-		if (cut(mime, child, number, type, err) != HR_OK)
+	cutter->end = boundary_find(&cutter->boundaries, cutter->bytes, cutter->at);
+	while (cutter->end.level == level && !cutter->end.is_last) {
+		cutter->at = cutter->end.end;
+		if (cut(cutter, number, type, err) != HR_OK)
 			return err->status;
-		now = next;
 	}
+	if (cutter->end.level == level) {
+		boundary_close(&cutter->boundaries, level);
+		cutter->end = boundary_find(&cutter->boundaries, cutter->bytes, cutter->end.end);
+	}
+	boundary_leave(&cutter->boundaries, level);
 	return HR_OK;
 }
 
-/* `bytes` is an entity, of that type if it doesn't say. */
-static enum hr_status cut(struct mime *mime, struct slice bytes, size_t parent, const char *type,
+/* The entity that begins at cutter->at, of that type if it doesn't say; cutter->end is what ends
+ * it. */
+static enum hr_status cut(struct cutter *cutter, size_t parent, const char *type,
 			  struct hr_err *err)
 {
+	struct mime *mime = cutter->mime;
 	size_t number = mime->count;
 
 	if (number == MIME_PARTS_MAX)
@@ -192,15 +181,19 @@ static enum hr_status cut(struct mime *mime, struct slice bytes, size_t parent, 
 	if (entity->part.depth > MIME_DEPTH_MAX)
 		return err_set(err, HR_FAIL, "the mail has parts nested deeper than %d",
 			       MIME_DEPTH_MAX);
-	if (read_header(mime, entity, &bytes, err) != HR_OK)
+	if (read_header(cutter, entity, err) != HR_OK)
 		return err_add(err, "part %zu of the mail", number);
 	scoped_str boundary = NULL;
+	size_t start = cutter->at;
 	entity->part.fields = mime->fields + entity->first_field; /* for now */
-	entity->part.body = bytes;
 	entity->part.parent = parent;
 	entity->part.type = entity->type = mime_read_type(&entity->part, type, &boundary);
-	if (boundary && cut_children(mime, number, boundary, err) != HR_OK)
+	if (!boundary || !*boundary)
+		cutter->end = boundary_find(&cutter->boundaries, cutter->bytes, start);
+	else if (cut_children(cutter, number, slice_str(boundary), err) != HR_OK)
 		return err->status;
+	entity->part.body = from(cutter->bytes, start);
+	entity->part.body.len = cutter->end.start > start ? cutter->end.start - start : 0;
 	entity->part.end = mime->count;
 	return HR_OK;
 }
@@ -214,7 +207,8 @@ enum hr_status mime_parse(struct slice bytes, struct mime **out, struct hr_err *
 	mime->entities = mem_array(struct entity, MIME_PARTS_MAX);
 	mime->fields = mem_array(struct mime_field, FIELDS_FIRST);
 	mime->field_size = FIELDS_FIRST;
-	if (cut(mime, bytes, 0, "text/plain", err) != HR_OK)
+	struct cutter cutter = { .mime = mime, .bytes = bytes };
+	if (cut(&cutter, 0, "text/plain", err) != HR_OK)
 		return err->status;
 	if (mime->entities[0].part.field_count == 0)
 		return err_set(err, HR_FAIL, "the mail has no header");
