@@ -12,6 +12,8 @@
 enum {
 	HTML_MAX = 1024 * 1024,
 	PLAIN_MAX = 256 * 1024,
+	SOURCE_MAX =
+		2 * HTML_MAX, /* of all parts, before they are text: a part may come to nothing */
 	BODY_MAX = 256 * 1024 + 1, /* of all parts, before anything is cut */
 	GLANCE_MAX = 4 * 1024	   /* that is looked at to see whether a part says anything */
 };
@@ -27,6 +29,7 @@ struct reader {
 	const struct mime *mime;
 	struct read_mail *mail;
 	struct buf body;
+	size_t left; /* of SOURCE_MAX */
 };
 
 static bool is_text(const struct mime_part *part, const char *type)
@@ -40,15 +43,18 @@ static bool is_space(char c)
 }
 
 /* The text of a text/plain or text/html part, lines end with \n. */
-static void read_text(const struct mime_part *part, struct buf *out)
+static void read_text(struct reader *reader, const struct mime_part *part, struct buf *out)
 {
 	bool is_html = strcmp(part->type, "text/html") == 0;
-	scoped_buf bytes = BUF_INIT(is_html ? HTML_MAX : PLAIN_MAX), text = BUF_INIT(HTML_MAX);
+	size_t max = is_html ? HTML_MAX : PLAIN_MAX;
+	scoped_buf bytes = BUF_INIT(max < reader->left ? max : reader->left);
+	scoped_buf text = BUF_INIT(HTML_MAX);
 	scoped_str charset = mime_type_parameter(part, "charset");
 	scoped_str format = mime_type_parameter(part, "format");
 	scoped_str delsp = mime_type_parameter(part, "delsp");
 
 	mime_decode(part, &bytes);
+	reader->left -= bytes.len;
 	charset_to_utf8(buf_slice(&bytes), charset, &text);
 	if (is_html)
 		html_to_text(buf_slice(&text), out);
@@ -62,12 +68,16 @@ static void read_text(const struct mime_part *part, struct buf *out)
 
 static void add_text(struct reader *reader, const struct mime_part *part)
 {
-	scoped_buf text = BUF_INIT(BODY_MAX - reader->body.len);
+	size_t room = BODY_MAX - reader->body.len;
+	scoped_buf text = BUF_INIT(room);
 
+	if (room == 0 || reader->left == 0) {
+		reader->mail->is_too_long = true;
+		return;
+	}
 	if (reader->body.len > 0)
 		buf_add_char(&text, '\n');
-	if (!text.overflowed)
-		read_text(part, &text);
+	read_text(reader, part, &text);
 	buf_add_slice(&reader->body, buf_slice(&text));
 	reader->mail->is_too_long |= text.overflowed;
 }
@@ -176,7 +186,9 @@ static char *bounded(struct slice text, struct read_mail *mail)
 void read_mail(const struct mime *mime, struct read_mail *out)
 {
 	struct read_mail mail = { 0 };
-	struct reader reader = { .mime = mime, .mail = &mail, .body = BUF_INIT(0) };
+	struct reader reader = {
+		.mime = mime, .mail = &mail, .body = BUF_INIT(0), .left = SOURCE_MAX
+	};
 	scoped_str subject = mime_text(mime_part(mime, 0), "Subject");
 	scoped_buf text = BUF_INIT(0);
 

@@ -171,6 +171,31 @@ static void reads_no_more_than_it_keeps(void **state)
 	read_mail_clear(&mail);
 }
 
+/* Megabytes that are no text: what follows them is not looked for. */
+static void reads_no_more_than_it_may(void **state)
+{
+	static const char *const nothing[] = { "Content-Type: text/html\n\n<p><b></b>",
+					       "Content-Type: text/plain\n\n\n" };
+
+	(void)state;
+	for (size_t n = 0; n < countof(nothing); n++) {
+		scoped_buf bytes = BUF_INIT(0);
+		struct read_mail mail;
+
+		buf_add_str(&bytes, "Content-Type: multipart/mixed; boundary=b\n\n");
+		for (size_t i = 0; i < 30; i++) {
+			buf_format(&bytes, "--b\n%s", nothing[n]);
+			repeat(&bytes, n ? "\n" : "<p><b></b>\n", 100000);
+		}
+		buf_add_str(&bytes, "--b\n\nlate\n");
+		scoped(mime) mime = parsed(buf_slice(&bytes));
+		read_mail(mime, &mail);
+		assert_string_equal(mail.text, "");
+		assert_true(mail.is_too_long);
+		read_mail_clear(&mail);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +203,7 @@ int main(void)
 		cmocka_unit_test(bounds_the_text),
 		cmocka_unit_test(bounds_parts_and_names),
 		cmocka_unit_test(reads_no_more_than_it_keeps),
+		cmocka_unit_test(reads_no_more_than_it_may),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
