@@ -433,7 +433,7 @@ static void begin(struct delivery *delivery, const struct config_mail *mail)
 	delivery->from = str_dup(vouched.address);
 	delivery->to = str_dup(delivery->addressee.peer);
 	vouched_clear(&vouched);
-	if (!mail->names_attachments && incoming->said.attachment_count > 0)
+	if (!mail->names_attachments && read_has_attachments(&incoming->said))
 		end(delivery, LMTP_REFUSED, "mails with attachments are not taken here");
 	else if (!*incoming->said.text && incoming->said.attachment_count == 0)
 		end(delivery, LMTP_BAD_CONTENT, "the mail has no text that could be shown");

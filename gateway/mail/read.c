@@ -5,6 +5,7 @@
 #include "gateway/mail/charset.h"
 #include "gateway/mail/flowed.h"
 #include "gateway/mail/html.h"
+#include "gateway/mail/picture.h"
 #include "gateway/mail/quote.h"
 
 #include <strings.h>
@@ -27,6 +28,7 @@ static const char *const silent_types[] = {
 
 struct reader {
 	const struct mime *mime;
+	struct pictures *pictures; /* of it */
 	struct read_mail *mail;
 	struct buf body;
 	size_t left; /* of SOURCE_MAX */
@@ -89,12 +91,15 @@ static void add_attachment(struct reader *reader, const struct mime_part *part)
 	for (size_t i = 0; i < countof(silent_types); i++)
 		if (strcmp(part->type, silent_types[i]) == 0)
 			return;
+	bool is_picture = pictures_have(reader->pictures, part);
+	mail->picture_count += is_picture;
 	if (mail->attachment_count++ >= READ_ATTACHMENTS_MAX)
 		return;
 	scoped_str name = mime_file_name(part);
 	mail->attachments[mail->attachment_count - 1] = (struct read_attachment){
 		.name = charset_line(slice_str(name ? name : part->type), READ_NAME_MAX),
 		.size = mime_decoded_size(part),
+		.is_picture = is_picture,
 	};
 }
 
@@ -186,8 +191,13 @@ static char *bounded(struct slice text, struct read_mail *mail)
 void read_mail(const struct mime *mime, struct read_mail *out)
 {
 	struct read_mail mail = { 0 };
+	scoped(pictures) pictures = pictures_new(mime);
 	struct reader reader = {
-		.mime = mime, .mail = &mail, .body = BUF_INIT(0), .left = SOURCE_MAX
+		.mime = mime,
+		.pictures = pictures,
+		.mail = &mail,
+		.body = BUF_INIT(0),
+		.left = SOURCE_MAX,
 	};
 	scoped_str subject = mime_text(mime_part(mime, 0), "Subject");
 	scoped_buf text = BUF_INIT(0);
@@ -198,6 +208,11 @@ void read_mail(const struct mime *mime, struct read_mail *out)
 	mail.text = bounded(buf_slice(&text), &mail);
 	buf_free(&reader.body);
 	*out = mail;
+}
+
+bool read_has_attachments(const struct read_mail *mail)
+{
+	return mail->attachment_count > (*mail->text ? mail->picture_count : 0);
 }
 
 void read_mail_clear(struct read_mail *mail)

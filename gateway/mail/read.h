@@ -15,8 +15,9 @@ enum {
 };
 
 struct read_attachment {
-	char *name;  /* owned, UTF-8; without one its type: "image/png" */
-	size_t size; /* decoded bytes */
+	char *name;	 /* owned, UTF-8; without one its type: "image/png" */
+	size_t size;	 /* decoded bytes */
+	bool is_picture; /* shown in the text: gateway/mail/picture.h */
 };
 
 struct read_mail {
@@ -26,8 +27,11 @@ struct read_mail {
 	bool is_too_long;  /* the text ends where READ_TEXT_MAX was reached */
 	struct read_attachment attachments[READ_ATTACHMENTS_MAX];
 	size_t attachment_count; /* may be more than the array holds */
+	size_t picture_count;	 /* of them */
 };
 
 /* Never fails: mime_parse has bounded everything. */
 void read_mail(const struct mime *mime, struct read_mail *out);
 void read_mail_clear(struct read_mail *mail); /* frees what is inside */
+/* Whether there is more to it than the text and the pictures in it. Pictures alone are more. */
+bool read_has_attachments(const struct read_mail *mail);

@@ -49,8 +49,9 @@ static void describe(struct slice bytes, struct buf *out)
 		buf_add_str(out, "Text: too long\n");
 	for (size_t i = 0; i < mail.attachment_count && i < READ_ATTACHMENTS_MAX; i++) {
 		assert_true(utf8_xml(slice_str(mail.attachments[i].name)));
-		buf_format(out, "Attachment: %s, %zu bytes\n", mail.attachments[i].name,
-			   mail.attachments[i].size);
+		buf_format(out, "%s: %s, %zu bytes\n",
+			   mail.attachments[i].is_picture ? "Picture" : "Attachment",
+			   mail.attachments[i].name, mail.attachments[i].size);
 	}
 	buf_format(out, "\n%s%s", mail.text, *mail.text ? "\n" : "");
 	read_mail_clear(&mail);
@@ -196,6 +197,37 @@ static void reads_no_more_than_it_may(void **state)
 	}
 }
 
+/* A picture in a related part whose HTML is `html`, after which come other parts. */
+static bool has_attachments(const char *html, const char *others)
+{
+	scoped_str bytes =
+		str_format("Content-Type: multipart/related; boundary=r\n\n--r\nContent-Type: "
+			   "text/html\n\n%s\n"
+			   "--r\nContent-Type: image/png\nContent-ID: <p@x>\n\nxxx\n%s--r--\n",
+			   html, others);
+	scoped(mime) mime = parsed(slice_str(bytes));
+	struct read_mail mail;
+
+	read_mail(mime, &mail);
+	bool has = read_has_attachments(&mail);
+	read_mail_clear(&mail);
+	return has;
+}
+
+static void a_picture_that_the_text_shows_is_no_attachment(void **state)
+{
+	(void)state;
+	assert_false(has_attachments("Hi <img src=cid:p@x>", ""));
+	assert_false(has_attachments("Hi <img src='cid:p%40x'> cid:", ""));
+	assert_true(has_attachments("Hi <img src='cid:p@xy'>", ""));
+	assert_true(has_attachments("Hi", ""));
+	assert_true(has_attachments("<img src='cid:p@x'>", "")); /* it is all there is */
+	assert_true(has_attachments("Hi <img src=cid:p@x>", "--r\nContent-Type: image/png\n\nx\n"));
+	assert_true(
+		has_attachments("Hi <img src=cid:p@x>",
+				"--r\nContent-Type: application/pdf\nContent-ID: <p@x>\n\nx\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +236,7 @@ int main(void)
 		cmocka_unit_test(bounds_parts_and_names),
 		cmocka_unit_test(reads_no_more_than_it_keeps),
 		cmocka_unit_test(reads_no_more_than_it_may),
+		cmocka_unit_test(a_picture_that_the_text_shows_is_no_attachment),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
