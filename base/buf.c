@@ -21,6 +21,13 @@ void buf_clear(struct buf *buf)
 	buf->overflowed = false;
 }
 
+void buf_wipe(struct buf *buf)
+{
+	if (buf->data)
+		explicit_bzero(buf->data, buf->size);
+	buf_clear(buf);
+}
+
 /* Makes size at least `need`; one byte past the cap is allowed, for the NUL of buf_text. */
 static void grow(struct buf *buf, size_t need)
 {

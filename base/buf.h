@@ -20,6 +20,7 @@ void buf_free(struct buf *buf); /* frees the bytes, not the struct; ready for us
 #define scoped_buf __attribute__((cleanup(buf_free))) struct buf
 
 void buf_clear(struct buf *buf); /* keeps the memory */
+void buf_wipe(struct buf *buf);	 /* the same, and overwrites all of it: it held a secret */
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_slice(struct buf *buf, struct slice slice);
 void buf_add_str(struct buf *buf, const char *text);

@@ -1,73 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/smtp.h"
 
-#include <ctype.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <strings.h>
+#include "gateway/mail/smtp_private.h"
 
-/* What the next answer is to. */
-enum state {
-	GREETING,
-	HELLO, /* EHLO, also after TLS */
-	STARTTLS,
-	HANDSHAKE, /* no answer: smtp_secured */
-	AUTH,
-	AUTH_NAME, /* AUTH LOGIN: its two questions */
-	AUTH_PASSWORD,
-	READY,
-	MAIL,
-	RCPT,
-	DATA,
-	BODY,
-	RESET,
-	QUIT,
-	OVER,
-	STATES
-};
+enum { SECOND = 1000, MINUTE = 60 * SECOND };
 
-/* The reply code that leads on. Others end the mail under way, or the session. */
+/* The reply code that leads on (others end the mail under way, or the session), and how long to
+ * wait for it: RFC 5321 section 4.5.3.2, which says nothing of the ends of a session, and five
+ * minutes of anything else. */
 static const struct {
 	int code;
 	bool of_mail;
-} steps[STATES] = {
-	[GREETING] = { 220, false }, [HELLO] = { 250, false },	   [STARTTLS] = { 220, false },
-	[AUTH] = { 235, false },     [AUTH_NAME] = { 334, false }, [AUTH_PASSWORD] = { 334, false },
-	[MAIL] = { 250, true },	     [RCPT] = { 250, true },	   [DATA] = { 354, true },
-	[BODY] = { 250, true },	     [RESET] = { 250, false },	   [QUIT] = { 221, false },
+	msec wait;
+} steps[SMTP_STATES] = {
+	[SMTP_GREETING] = { 220, false, 5 * MINUTE },
+	[SMTP_HELLO] = { 250, false, 5 * MINUTE },
+	[SMTP_STARTTLS] = { 220, false, 5 * MINUTE },
+	[SMTP_HANDSHAKE] = { 0, false, 5 * MINUTE },
+	[SMTP_PLAIN] = { 235, false, 5 * MINUTE },
+	[SMTP_LOGIN] = { 334, false, 5 * MINUTE },
+	[SMTP_LOGIN_NAME] = { 334, false, 5 * MINUTE },
+	[SMTP_LOGIN_PASSWORD] = { 235, false, 5 * MINUTE },
+	[SMTP_READY] = { 0, false, 10 * SECOND },
+	[SMTP_MAIL] = { 250, true, 5 * MINUTE },
+	[SMTP_RCPT] = { 250, true, 5 * MINUTE },
+	[SMTP_DATA] = { 354, true, 2 * MINUTE },
+	[SMTP_BODY] = { 250, true, 10 * MINUTE }, /* who gives up sooner mails twice */
+	[SMTP_EMPTY] = { 250, true, 10 * MINUTE },
+	[SMTP_RESET] = { 250, false, 5 * MINUTE },
+	[SMTP_QUIT] = { 221, false, 30 * SECOND },
+	[SMTP_OVER] = { 0, false, 0 },
 };
+enum { BLOCK_MS = 3 * MINUTE };
 
-enum { CAN_STARTTLS = 1, CAN_PLAIN = 2, CAN_LOGIN = 4, CAN_8BIT = 8, CAN_UTF8 = 16 };
-
-struct smtp {
-	char *host, *username, *password;
-	const struct smtp_ops *ops;
-	void *ctx;
-	enum state state;
-	bool starttls, has_begun;
-	unsigned can;
-	struct smtp_mail mail; /* under way */
-	char *from, *to;
-	struct buf in, out, text; /* text: of the reply being read */
-	size_t lines;		  /* of it */
-};
-
-static void line(struct smtp *smtp, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void line(struct smtp *smtp, const char *fmt, ...)
+msec smtp_wait(const struct smtp *smtp, bool is_leaving)
 {
-	va_list args;
-	char *text = NULL;
-
-	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		abort(); /* out of memory, as in mem_alloc */
-	va_end(args);
-	buf_add_str(&smtp->out, text);
-	buf_add_str(&smtp->out, "\r\n");
-	explicit_bzero(text, strlen(text));
-	free(text);
+	return smtp->state == SMTP_BODY && is_leaving ? (msec)BLOCK_MS : steps[smtp->state].wait;
 }
 
 /* --- ends ------------------------------------------------------------------------------------- */
@@ -84,9 +52,9 @@ static void over(struct smtp *smtp, enum smtp_result result, const char *text)
 {
 	scoped_str kept = str_dup(text); /* it may be of smtp->text */
 
-	if (smtp->state == OVER)
+	if (smtp->state == SMTP_OVER)
 		return;
-	smtp->state = OVER;
+	smtp->state = SMTP_OVER;
 	if (smtp->from)
 		mail_end(smtp, result, kept);
 	smtp->ops->over(smtp->ctx, kept);
@@ -94,133 +62,36 @@ static void over(struct smtp *smtp, enum smtp_result result, const char *text)
 
 void smtp_lost(struct smtp *smtp, const char *why)
 {
-	over(smtp, smtp->state == BODY ? SMTP_UNSURE : SMTP_AWAY, why);
-}
-
-/* --- what is said ------------------------------------------------------------------------------
- */
-
-static void add_base64(struct buf *out, struct slice bytes)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < bytes.len; i += 3) {
-		size_t left = bytes.len - i;
-		uint32_t three = (uint32_t)(unsigned char)bytes.data[i] << 16 |
-				 (left > 1 ? (uint32_t)(unsigned char)bytes.data[i + 1] << 8 : 0) |
-				 (left > 2 ? (uint32_t)(unsigned char)bytes.data[i + 2] : 0);
-
-		buf_add_char(out, digits[three >> 18]);
-		buf_add_char(out, digits[three >> 12 & 63]);
-		buf_add_char(out, left > 1 ? digits[three >> 6 & 63] : '=');
-		buf_add_char(out, left > 2 ? digits[three & 63] : '=');
-	}
-}
-
-static void say_base64(struct smtp *smtp, const char *before, struct slice bytes)
-{
-	buf_add_str(&smtp->out, before);
-	add_base64(&smtp->out, bytes);
-	buf_add_str(&smtp->out, "\r\n");
-}
-
-static void say_plain(struct smtp *smtp)
-{
-	scoped_buf both = BUF_INIT(0);
-
-	buf_add_char(&both, '\0');
-	buf_add_str(&both, smtp->username);
-	buf_add_char(&both, '\0');
-	buf_add_str(&both, smtp->password);
-	say_base64(smtp, "AUTH PLAIN ", buf_slice(&both));
-	explicit_bzero(both.data, both.len);
-}
-
-/* A dot that begins a line is doubled (RFC 5321 section 4.5.2). */
-static void say_body(struct smtp *smtp)
-{
-	struct slice rest = smtp->mail.bytes;
-	bool ends = rest.len >= 2 && memcmp(rest.data + rest.len - 2, "\r\n", 2) == 0;
-
-	while (rest.len > 0) {
-		const char *end = memchr(rest.data, '\n', rest.len);
-		size_t len = end ? (size_t)(end - rest.data) + 1 : rest.len;
-
-		if (*rest.data == '.')
-			buf_add_char(&smtp->out, '.');
-		buf_add(&smtp->out, rest.data, len);
-		rest = (struct slice){ rest.data + len, rest.len - len };
-	}
-	buf_add_str(&smtp->out, ends || smtp->mail.bytes.len == 0 ? ".\r\n" : "\r\n.\r\n");
-}
-
-static void enter(struct smtp *smtp, enum state state)
-{
-	smtp->state = state;
-	switch (state) {
-	case HELLO:
-		smtp->can = 0;
-		line(smtp, "EHLO %s", smtp->host);
-		return;
-	case STARTTLS:
-		line(smtp, "STARTTLS");
-		return;
-	case HANDSHAKE:
-		smtp->ops->secure(smtp->ctx);
-		return;
-	case AUTH: /* PLAIN */
-		say_plain(smtp);
-		return;
-	case AUTH_NAME:
-		line(smtp, "AUTH LOGIN");
-		return;
-	case READY:
-		smtp->ops->ready(smtp->ctx);
-		return;
-	case MAIL:
-		line(smtp, "MAIL FROM:<%s>%s%s", smtp->from,
-		     smtp->can & CAN_8BIT ? " BODY=8BITMIME" : "",
-		     smtp->mail.is_utf8 ? " SMTPUTF8" : "");
-		return;
-	case RCPT:
-		line(smtp, "RCPT TO:<%s>", smtp->to);
-		return;
-	case DATA:
-		line(smtp, "DATA");
-		return;
-	case BODY:
-		say_body(smtp);
-		return;
-	case RESET:
-		line(smtp, "RSET");
-		return;
-	case QUIT:
-		line(smtp, "QUIT");
-		return;
-	case GREETING:
-	case AUTH_PASSWORD:
-	case OVER:
-	case STATES:
-		return;
-	}
+	over(smtp, smtp->state == SMTP_BODY ? SMTP_UNSURE : SMTP_AWAY, why);
 }
 
 /* --- what is answered --------------------------------------------------------------------------
  */
+
+static void enter(struct smtp *smtp, enum smtp_state state)
+{
+	smtp->state = state;
+	smtp_say(smtp, state);
+	if (state == SMTP_HELLO)
+		smtp->can = 0; /* what was said before TLS is forgotten: RFC 3207 section 4.2 */
+	else if (state == SMTP_HANDSHAKE)
+		smtp->ops->secure(smtp->ctx);
+	else if (state == SMTP_READY)
+		smtp->ops->ready(smtp->ctx);
+}
 
 static void after_hello(struct smtp *smtp)
 {
 	if (smtp->starttls && !(smtp->can & CAN_STARTTLS))
 		over(smtp, SMTP_AWAY, "the smarthost does not offer STARTTLS");
 	else if (smtp->starttls)
-		enter(smtp, STARTTLS);
+		enter(smtp, SMTP_STARTTLS);
 	else if (!smtp->username)
-		enter(smtp, READY);
+		enter(smtp, SMTP_READY);
 	else if (smtp->can & CAN_PLAIN)
-		enter(smtp, AUTH);
+		enter(smtp, SMTP_PLAIN);
 	else if (smtp->can & CAN_LOGIN)
-		enter(smtp, AUTH_NAME);
+		enter(smtp, SMTP_LOGIN);
 	else
 		over(smtp, SMTP_AWAY, "the smarthost offers neither AUTH PLAIN nor AUTH LOGIN");
 }
@@ -229,54 +100,59 @@ static void after_hello(struct smtp *smtp)
 static void advance(struct smtp *smtp)
 {
 	switch (smtp->state) {
-	case GREETING:
-		enter(smtp, HELLO);
-		return;
-	case HELLO:
+	case SMTP_HELLO:
 		after_hello(smtp);
 		return;
-	case STARTTLS:
+	case SMTP_STARTTLS:
 		if (smtp->in.len > 0) /* said before TLS, and to be believed after it */
 			over(smtp, SMTP_AWAY, "the smarthost went on in the clear after STARTTLS");
 		else
-			enter(smtp, HANDSHAKE);
+			enter(smtp, SMTP_HANDSHAKE);
 		return;
-	case AUTH_NAME:
-		say_base64(smtp, "", slice_str(smtp->username));
-		smtp->state = AUTH_PASSWORD;
+	case SMTP_DATA:
+		enter(smtp, smtp->from ? SMTP_BODY : SMTP_EMPTY);
 		return;
-	case AUTH_PASSWORD:
-		say_base64(smtp, "", slice_str(smtp->password));
-		smtp->state = AUTH; /* its answer is that of AUTH PLAIN */
-		return;
-	case AUTH:
-	case RESET:
-		enter(smtp, READY);
-		return;
-	case MAIL:
-		enter(smtp, RCPT);
-		return;
-	case RCPT:
-		enter(smtp, DATA);
-		return;
-	case DATA:
-		enter(smtp, BODY);
-		return;
-	case BODY:
+	case SMTP_BODY:
 		mail_end(smtp, SMTP_TAKEN, buf_text(&smtp->text));
-		if (smtp->state == BODY)
-			enter(smtp, READY);
+		if (smtp->state == SMTP_BODY)
+			enter(smtp, SMTP_READY);
 		return;
-	case QUIT:
+	case SMTP_QUIT:
 		over(smtp, SMTP_AWAY, "done");
 		return;
-	case HANDSHAKE:
-	case READY:
-	case OVER:
-	case STATES:
+	case SMTP_PLAIN:
+	case SMTP_LOGIN_PASSWORD:
+	case SMTP_EMPTY:
+	case SMTP_RESET:
+		enter(smtp, SMTP_READY);
+		return;
+	case SMTP_GREETING:
+	case SMTP_LOGIN:
+	case SMTP_LOGIN_NAME:
+	case SMTP_MAIL:
+	case SMTP_RCPT:
+		enter(smtp, smtp->state + 1);
+		return;
+	case SMTP_HANDSHAKE:
+	case SMTP_READY:
+	case SMTP_OVER:
+	case SMTP_STATES:
 		over(smtp, SMTP_AWAY, "the smarthost speaks out of turn");
 		return;
 	}
+}
+
+/* The mail has its result. What was said behind the command that was refused is answered too. */
+static void after_refusal(struct smtp *smtp)
+{
+	enum smtp_state state = smtp->state;
+
+	if (state == SMTP_OVER)
+		return;
+	if (smtp->can & CAN_PIPELINE && (state == SMTP_MAIL || state == SMTP_RCPT))
+		enter(smtp, state + 1);
+	else /* RSET, unless the transaction is over already */
+		enter(smtp, state == SMTP_BODY || state == SMTP_EMPTY ? SMTP_READY : SMTP_RESET);
 }
 
 /* A login is missing or wrong: RFC 4954 section 6. */
@@ -285,13 +161,12 @@ static bool is_login(int code)
 	return code == 530 || code == 534 || code == 535 || code == 538;
 }
 
-static void reply(struct smtp *smtp, int code)
+static void take_reply(struct smtp *smtp, int code)
 {
 	const char *text = buf_text(&smtp->text);
 
 	smtp->has_begun = true;
-	if (smtp->state != READY && code / 10 == steps[smtp->state].code / 10 &&
-	    steps[smtp->state].code > 0) {
+	if (code / 10 == steps[smtp->state].code / 10) {
 		advance(smtp);
 		return;
 	}
@@ -300,92 +175,31 @@ static void reply(struct smtp *smtp, int code)
 		over(smtp, SMTP_AWAY, text);
 		return;
 	}
-	bool was_body = smtp->state == BODY; /* a transaction that is over already */
-
-	mail_end(smtp, code / 100 == 4 ? SMTP_DEFERRED : SMTP_REFUSED, text);
-	if (smtp->state != OVER)
-		enter(smtp, was_body ? READY : RESET);
-}
-
-static bool has_word(struct slice words, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (size_t i = 0; i + len <= words.len; i++)
-		if (strncasecmp(words.data + i, word, len) == 0 &&
-		    (i == 0 || words.data[i - 1] == ' ') &&
-		    (i + len == words.len || words.data[i + len] == ' '))
-			return true;
-	return false;
-}
-
-static void note_capability(struct smtp *smtp, struct slice text)
-{
-	static const struct {
-		const char *word;
-		unsigned can;
-	} words[] = { { "STARTTLS", CAN_STARTTLS },
-		      { "8BITMIME", CAN_8BIT },
-		      { "SMTPUTF8", CAN_UTF8 } };
-
-	for (size_t i = 0; i < countof(words); i++)
-		if (text.len == strlen(words[i].word) &&
-		    strncasecmp(text.data, words[i].word, text.len) == 0)
-			smtp->can |= words[i].can;
-	if (text.len > 5 && strncasecmp(text.data, "AUTH", 4) == 0) {
-		smtp->can |= has_word(text, "PLAIN") ? CAN_PLAIN : 0;
-		smtp->can |= has_word(text, "LOGIN") ? CAN_LOGIN : 0;
-	}
-}
-
-/* One line of a reply: "250-text" or, the last, "250 text". */
-static void take_line(struct smtp *smtp, struct slice text)
-{
-	int code = 0;
-
-	for (size_t i = 0; i < 3 && i < text.len && isdigit((unsigned char)text.data[i]); i++)
-		code = 10 * code + (text.data[i] - '0');
-	if (code < 200 || code > 599 ||
-	    (text.len > 3 && text.data[3] != ' ' && text.data[3] != '-') ||
-	    ++smtp->lines > SMTP_LINES_MAX) {
-		over(smtp, SMTP_AWAY, "the smarthost does not speak SMTP");
-		return;
-	}
-	if (smtp->state == HELLO && smtp->lines > 1 && text.len > 4)
-		note_capability(smtp, (struct slice){ text.data + 4, text.len - 4 });
-	buf_clear(&smtp->text);
-	for (size_t i = 0; i < text.len && i < SMTP_TEXT_MAX; i++)
-		buf_add_char(&smtp->text, (unsigned char)text.data[i] < ' ' ? ' ' : text.data[i]);
-	if (text.len > 3 && text.data[3] == '-')
-		return;
-	smtp->lines = 0;
-	reply(smtp, code);
+	if (smtp->from)
+		mail_end(smtp, code / 100 == 4 ? SMTP_DEFERRED : SMTP_REFUSED, text);
+	after_refusal(smtp);
 }
 
 void smtp_received(struct smtp *smtp, struct slice bytes)
 {
-	buf_add_slice(&smtp->in, bytes);
-	if (smtp->in.overflowed)
-		over(smtp, SMTP_AWAY, "the smarthost's answers are too long");
-	while (smtp->state != OVER) {
-		const char *end = smtp->in.len ? memchr(smtp->in.data, '\n', smtp->in.len) : NULL;
-		size_t len = end ? (size_t)(end - smtp->in.data) : 0;
+	enum hr_status status = HR_OK;
+	struct hr_err err;
+	int code;
 
-		if (!end && smtp->in.len > SMTP_LINE_MAX)
-			over(smtp, SMTP_AWAY, "the smarthost's answers are too long");
-		if (!end)
-			return;
-		scoped_str text = mem_dup(smtp->in.data, len);
-		buf_drop(&smtp->in, len + 1);
-		take_line(smtp,
-			  (struct slice){ text, len && text[len - 1] == '\r' ? len - 1 : len });
+	buf_add_slice(&smtp->in, bytes);
+	while (smtp->state != SMTP_OVER && status == HR_OK) {
+		status = smtp_read_reply(smtp, &code, &err);
+		if (status == HR_OK)
+			take_reply(smtp, code);
+		else if (status == HR_FAIL)
+			over(smtp, SMTP_AWAY, err.text);
 	}
 }
 
 void smtp_secured(struct smtp *smtp)
 {
 	smtp->starttls = false;
-	enter(smtp, HELLO); /* what was said before is forgotten: RFC 3207 section 4.2 */
+	enter(smtp, SMTP_HELLO);
 }
 
 /* --- mails -------------------------------------------------------------------------------------
@@ -401,17 +215,17 @@ void smtp_send(struct smtp *smtp, const struct smtp_mail *mail)
 		mail_end(smtp, SMTP_REFUSED,
 			 "the smarthost does not do SMTPUTF8, which this address needs");
 	else
-		enter(smtp, MAIL);
+		enter(smtp, SMTP_MAIL);
 }
 
 void smtp_quit(struct smtp *smtp)
 {
-	enter(smtp, QUIT);
+	enter(smtp, SMTP_QUIT);
 }
 
 bool smtp_is_ready(const struct smtp *smtp)
 {
-	return smtp->state == READY;
+	return smtp->state == SMTP_READY;
 }
 
 bool smtp_has_begun(const struct smtp *smtp)
@@ -450,6 +264,7 @@ void smtp_free(struct smtp *smtp)
 	free(smtp->from);
 	free(smtp->to);
 	buf_free(&smtp->in);
+	buf_wipe(&smtp->out);
 	buf_free(&smtp->out);
 	buf_free(&smtp->text);
 	free(smtp);

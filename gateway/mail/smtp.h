@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One session of an SMTP client with a smarthost (RFC 5321, RFC 6409): EHLO, STARTTLS (RFC 3207),
- * AUTH PLAIN or LOGIN (RFC 4954), 8BITMIME, SMTPUTF8 (RFC 6531); one mail after the other.
+ * AUTH PLAIN or LOGIN (RFC 4954), 8BITMIME, SMTPUTF8 (RFC 6531); one mail after the other, with
+ * MAIL, RCPT and DATA in one write where the server lets us (PIPELINING, RFC 2920).
  *
  * Pure protocol: the owner feeds bytes, sends what gathers in the output, and makes the TLS session
  * that the op secure asks for. (libcurl's multi interface, 7.88, waits for the answer to a mail's
@@ -10,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/time.h"
 
 enum { SMTP_LINE_MAX = 4096, SMTP_LINES_MAX = 100, SMTP_TEXT_MAX = 400 };
 
@@ -58,5 +60,9 @@ void smtp_quit(struct smtp *smtp); /* only when ready; `over` follows */
 bool smtp_is_ready(const struct smtp *smtp);
 /* Whether the server has answered anything of the mail under way. */
 bool smtp_has_begun(const struct smtp *smtp);
+/* How long to wait for what comes next (RFC 5321 section 4.5.3.2), or, when ready, for the next
+ * mail. `is_leaving`: what was said has not all left yet; then it is for some of it to leave. */
+msec smtp_wait(const struct smtp *smtp, bool is_leaving);
 
-struct buf *smtp_output(struct smtp *smtp); /* to be sent; the caller empties it after every call */
+/* To be sent, then wiped (buf_wipe), after every call: it may hold credentials. */
+struct buf *smtp_output(struct smtp *smtp);

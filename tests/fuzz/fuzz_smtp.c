@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whatever a smarthost answers, in whatever pieces: each mail has one result, a session is over
- * once, and no credentials are said before TLS where TLS is required. */
+/* Whatever a smarthost answers, in whatever pieces: each mail has one result, DATA is said once for
+ * it and its text once, while it has none; a session is over once, and no credentials are said
+ * before TLS where TLS is required. */
 #include "gateway/mail/smtp.h"
 
 #include <stdint.h>
@@ -9,7 +10,8 @@
 struct scene {
 	struct smtp *smtp;
 	bool starttls, secured, sending, over;
-	int left; /* mails to send */
+	int left;	 /* mails to send */
+	int data, texts; /* said of the last one */
 };
 
 static void on_secure(void *ctx)
@@ -55,11 +57,20 @@ static void look(struct scene *scene, bool was_secured)
 
 	if (scene->starttls && !was_secured && out->len && strstr(buf_text(out), "AUTH"))
 		abort();
-	buf_clear(out);
+	scene->data += out->len && strstr(buf_text(out), "DATA\r\n");
+	if (out->len && strstr(buf_text(out), "..y")) {
+		scene->texts++;
+		if (scene->texts > 1 || scene->data != 1)
+			abort();
+	}
+	if (scene->data > 1)
+		abort();
+	buf_wipe(out);
 	if (scene->secured && !was_secured && !scene->over)
 		smtp_secured(scene->smtp);
 	if (smtp_is_ready(scene->smtp) && !scene->sending && !scene->over && scene->left-- > 0) {
 		scene->sending = true;
+		scene->data = scene->texts = 0;
 		smtp_send(scene->smtp, &(struct smtp_mail){ .from = "a@example.com",
 							    .to = "b@example.com",
 							    .bytes = slice_lit("x\r\n.y\r\n"),
@@ -86,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		smtp_received(scene.smtp, (struct slice){ (const char *)data + at, len });
 		look(&scene, was_secured);
+		look(&scene, scene.secured); /* what sending said */
 		at += len + 1;
 	}
 	smtp_lost(scene.smtp, "end");

@@ -126,6 +126,21 @@ static void a_large_buffer_keeps_what_it_had(void **state)
 	assert_memory_equal(buf.data + 4 * 99999, "\x00\x01\x86\x9f", 4);
 }
 
+static void nothing_is_left_of_what_is_wiped(void **state)
+{
+	scoped_buf buf = BUF_INIT(0);
+
+	(void)state;
+	buf_wipe(&buf); /* empty */
+	for (int i = 0; i < 100; i++)
+		buf_add_str(&buf, "secret");
+	buf_drop(&buf, 590); /* what was moved left a trace */
+	buf_wipe(&buf);
+	assert_int_equal(buf.len, 0);
+	for (size_t i = 0; i < buf.size; i++)
+		assert_int_equal(buf.data[i], 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -138,6 +153,7 @@ int main(void)
 		cmocka_unit_test(bytes_are_dropped_from_the_front),
 		cmocka_unit_test(a_freed_buffer_is_ready_for_use),
 		cmocka_unit_test(a_large_buffer_keeps_what_it_had),
+		cmocka_unit_test(nothing_is_left_of_what_is_wiped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

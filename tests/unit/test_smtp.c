@@ -192,6 +192,103 @@ static void tls_is_required_and_nothing_is_believed_from_before(void **state)
 	close_scene(&scene);
 }
 
+/* What the server answers to a mail whose commands come in one write, and what is said to that. */
+static void commands_go_at_once_where_the_server_takes_them(void **state)
+{
+	static const struct {
+		const char *answers, *said, *events;
+	} rows[] = {
+		{ "250 a\r\n250 b\r\n354 go\r\n", "x\r\n.\r\n", "" },
+		{ "250 a\r\n250 b\r\n354 go\r\n250 queued\r\n", "x\r\n.\r\n",
+		  "taken(250 queued) ready " },
+		{ "250 a\r\n250 b\r\n451 later\r\n", "RSET\r\n", "deferred(451 later) " },
+		{ "250 a\r\n550 nobody\r\n", "", "refused(550 nobody) " },
+		{ "250 a\r\n550 nobody\r\n554 no recipient\r\n250 reset\r\n", "RSET\r\n",
+		  "refused(550 nobody) ready " },
+		{ "250 a\r\n550 nobody\r\n354 go on\r\n", ".\r\n", "refused(550 nobody) " },
+		{ "250 a\r\n550 nobody\r\n354 go on\r\n554 no recipient\r\n", ".\r\n",
+		  "refused(550 nobody) ready " },
+		{ "250 a\r\n550 nobody\r\n354 go on\r\n250 well\r\n", ".\r\n",
+		  "refused(550 nobody) ready " },
+		{ "452 full\r\n503 MAIL first\r\n503 RCPT first\r\n250 reset\r\n", "RSET\r\n",
+		  "deferred(452 full) ready " },
+		{ "452 full\r\n421 bye\r\n", "", "deferred(452 full) over(421 bye) " },
+		{ "250 a\r\n421 bye\r\n", "", "away(421 bye) over(421 bye) " },
+		{ "530 log in\r\n", "", "away(530 log in) over(530 log in) " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(rows); i++)
+		for (size_t piece = 1; piece < 100; piece += 98) {
+			struct scene scene;
+
+			open_scene(&scene, false, NULL);
+			hear(&scene, "220 mx\r\n");
+			hear(&scene, "250-mx\r\n250 PIPELINING\r\n");
+			buf_clear(&scene.said);
+			buf_clear(&scene.events);
+			mail(&scene, "x\r\n", false);
+			expect(&scene, FROM "\r\nRCPT TO:<carla@example.com>\r\nDATA\r\n", "");
+			for (const char *at = rows[i].answers; *at; at += strnlen(at, piece)) {
+				scoped_str some = mem_dup(at, strnlen(at, piece));
+				hear(&scene, some);
+			}
+			expect(&scene, rows[i].said, rows[i].events);
+			close_scene(&scene);
+		}
+}
+
+/* RFC 5321 section 4.5.3.2. */
+static void waits_as_long_as_the_standard_says(void **state)
+{
+	static const struct {
+		const char *answer;
+		msec minutes;
+	} rows[] = { { "220 mx\r\n", 5 }, { "250 mx\r\n", 5 }, { "250 ok\r\n", 5 },
+		     { "250 ok\r\n", 5 }, { "354 go\r\n", 2 }, { "250 queued\r\n", 10 } };
+	struct scene scene;
+
+	(void)state;
+	open_scene(&scene, false, NULL);
+	for (size_t i = 0; i < countof(rows); i++) {
+		if (smtp_is_ready(scene.smtp)) {
+			assert_int_equal(smtp_wait(scene.smtp, false), 10 * 1000);
+			mail(&scene, "x\r\n", false);
+		}
+		assert_int_equal(smtp_wait(scene.smtp, false), rows[i].minutes * 60 * 1000);
+		if (rows[i].minutes == 10)
+			assert_int_equal(smtp_wait(scene.smtp, true), 3 * 60 * 1000);
+		hear(&scene, rows[i].answer);
+	}
+	assert_true(smtp_is_ready(scene.smtp));
+	close_scene(&scene);
+}
+
+static void credentials_are_said_in_one_place(void **state)
+{
+	static const char *const offers[] = { "PLAIN", "LOGIN" };
+
+	(void)state;
+	for (size_t i = 0; i < countof(offers); i++) {
+		struct scene scene;
+		scoped_str offer = str_format("250-mx\r\n250 AUTH %s\r\n", offers[i]);
+
+		open_scene(&scene, false, "ann");
+		hear(&scene, "220 mx\r\n");
+		smtp_received(scene.smtp, slice_str(offer));
+		if (i == 1) {
+			hear(&scene, "334 name\r\n");
+			smtp_received(scene.smtp, slice_lit("334 password\r\n"));
+		}
+		struct buf *out = smtp_output(scene.smtp);
+		assert_non_null(strstr(buf_text(out), i ? "cGVuY2ls" : "AGFubgBwZW5jaWw="));
+		buf_wipe(out);
+		assert_null(memmem(out->data, out->size, "cGVu", 4));
+		assert_null(memmem(out->data, out->size, "AGFu", 4));
+		close_scene(&scene);
+	}
+}
+
 static void a_login_is_plain_or_asked_for(void **state)
 {
 	static const struct {
@@ -312,6 +409,9 @@ int main(void)
 		cmocka_unit_test(one_mail_after_the_other),
 		cmocka_unit_test(what_a_server_answers_decides_for_a_mail_or_for_all),
 		cmocka_unit_test(tls_is_required_and_nothing_is_believed_from_before),
+		cmocka_unit_test(commands_go_at_once_where_the_server_takes_them),
+		cmocka_unit_test(waits_as_long_as_the_standard_says),
+		cmocka_unit_test(credentials_are_said_in_one_place),
 		cmocka_unit_test(a_login_is_plain_or_asked_for),
 		cmocka_unit_test(a_loss_after_all_was_sent_is_unsure),
 		cmocka_unit_test(what_is_no_smtp_ends_it),
