@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mail to smarthosts: sessions (gateway/mail/smtp.h) on the loop, kept for a while and used again,
- * several at once to each, with a mail for each session that is free. */
+/* Mail to smarthosts: lines (gateway/mail/line.h) that are kept for a while and used again, several
+ * at once each way, with a mail for each that is free. */
 #pragma once
 
-#include "base/loop.h"
-#include "gateway/mail/smtp.h"
-
-#include <stdint.h>
+#include "gateway/mail/line.h"
 
 enum { SUBMIT_AT_ONCE = 8 };
 
 struct submit_job {
-	const char *host;
-	uint16_t port;
-	enum submit_tls { SUBMIT_PLAIN, SUBMIT_STARTTLS, SUBMIT_TLS } tls;
-	const char *ca_file;		 /* PEM; NULL: the system's */
-	const char *username, *password; /* NULL: no login */
-	const char *helo;		 /* how we call ourselves */
+	struct way way;
 	struct smtp_mail mail;
 };
 
