@@ -191,13 +191,18 @@ class Smarthost:
             for line in lines:
                 word = line[:4].upper()
                 if word == b"EHLO":
-                    say("250-smarthost\r\n250-SMTPUTF8\r\n250 8BITMIME")
+                    say("250-smarthost\r\n250-SMTPUTF8\r\n250-PIPELINING\r\n250 8BITMIME")
                 elif word == b"RCPT":
                     recipient = line.decode().split("<")[1].split(">")[0]
                     with self.changed:
                         self.attempts.append(recipient)
                         self.changed.notify_all()
-                    say(self.answer("rcpt"))
+                    answer = self.answer("rcpt")
+                    if not answer.startswith("2"):
+                        recipient = None
+                    say(answer)
+                elif word == b"DATA" and not recipient:
+                    say("554 5.5.1 no recipients")
                 elif word == b"DATA":
                     say("354 go on")
                     data = b""
