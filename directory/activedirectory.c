@@ -9,7 +9,6 @@
 #include "directory/controller.h"
 #include "directory/dirsync.h"
 #include "directory/notice.h"
-#include "directory/paged.h"
 #include "directory/reread.h"
 #include "directory/usn.h"
 
@@ -150,21 +149,15 @@ static enum hr_status begin(struct session *session, struct publish_cursor *posi
 	return HR_OK;
 }
 
-struct target {
-	struct session *session;
-	const struct adapter_sink *sink;
-	int64_t entries;
-};
-
-static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *err)
+static struct server_search search_for(const struct session *session, const char *filter)
 {
-	struct target *target = arg;
-	const struct publish_entry *row;
-
-	if (reader_row(target->session->reader, message, &row, err) != HR_OK)
-		return err->status;
-	target->entries++;
-	return target->sink->entry(target->sink->arg, row, err);
+	return (struct server_search){
+		.base = session->request->context->base_dn,
+		.filter = filter,
+		.scope = LDAP_SCOPE_SUBTREE,
+		.attributes = reader_attributes(session->reader),
+		.page_size = session->request->source->page_size,
+	};
 }
 
 static enum hr_status read_all(struct adapter_session *shown, const struct adapter_sink *sink,
@@ -172,24 +165,16 @@ static enum hr_status read_all(struct adapter_session *shown, const struct adapt
 {
 	struct session *session = own(shown);
 	const struct adapter_request *request = session->request;
-	struct target target = { session, sink, 0 };
-	const struct server_search search = {
-		.base = request->context->base_dn,
-		.filter = request->source->filter,
-		.scope = LDAP_SCOPE_SUBTREE,
-		.attributes = reader_attributes(session->reader),
-		.page_size = request->source->page_size,
-	};
+	const struct server_search search = search_for(session, request->source->filter);
 	struct publish_cursor now;
 
 	if (begin(session, &now, err) != HR_OK)
 		return err_add(err, "%s", server_url(session->server));
-	if (paged_search(session->server, &search, take_row, &target, err) != HR_OK) {
+	if (reader_search(session->reader, &search, sink, &now.entries, err) != HR_OK) {
 		cursor_clear(&now);
 		return err_add(err, "read %s of %s", request->context->base_dn,
 			       server_url(session->server));
 	}
-	now.entries = target.entries;
 	*position = now;
 	return HR_OK;
 }
@@ -286,11 +271,11 @@ static enum hr_status read_again(struct session *session, struct guids *changed,
 		str_format("(|(objectClass=organizationalUnit)(&(objectClass=container)"
 			   "(!(objectClass=groupPolicyContainer)))%s)",
 			   groups ? "(objectClass=group)" : "");
+	const struct server_search search = search_for(session, session->request->source->filter);
 	const struct reread how = {
 		.server = session->server,
 		.reader = session->reader,
-		.base = session->request->context->base_dn,
-		.filter = session->request->source->filter,
+		.search = &search,
 		.root = session->controller.root,
 		.containers = containers,
 	};
@@ -321,10 +306,31 @@ static enum hr_status take_changes(struct adapter_session *shown, const struct a
 	return status == HR_NONE && more ? HR_OK : status;
 }
 
+static enum hr_status find(struct adapter_session *shown, const struct slice *anchors, size_t n,
+			   const struct adapter_sink *sink, struct hr_err *err)
+{
+	struct session *session = own(shown);
+	struct guids guids = { 0 };
+	scoped_buf filter = BUF_INIT(0);
+	int64_t entries;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char guid[ANCHOR_RAW];
+		if (anchor_to_guid(anchors[i], guid))
+			guids_add(&guids, (struct slice){ (const char *)guid, sizeof guid }, false);
+	}
+	guids_filter(&guids, (struct guids_part){ 0, guids.n, false },
+		     session->request->source->filter, &filter);
+	guids_clear(&guids);
+	const struct server_search search = search_for(session, buf_text(&filter));
+	return reader_search(session->reader, &search, sink, &entries, err);
+}
+
 const struct adapter adapter_activedirectory = {
 	.kind = "activedirectory",
 	.open = open_session,
 	.read = read_all,
 	.changes = take_changes,
+	.find = find,
 	.close = close_session,
 };

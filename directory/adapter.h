@@ -50,6 +50,8 @@ struct adapter_session {
 	enum adapter_doubt doubt; /* after HR_UNSURE of `changes` */
 };
 
+enum { ADAPTER_FIND = 100 };
+
 struct adapter {
 	const char *kind; /* of publish_source */
 	bool only_whole;  /* that `changes` cannot say what has changed is its way, not a fault */
@@ -69,6 +71,10 @@ struct adapter {
 	 * can; what the sink got is good. Else the session is to be closed. */
 	enum hr_status (*changes)(struct adapter_session *session, const struct adapter_sink *sink,
 				  struct publish_cursor *position, struct hr_err *err);
+	/* Gives the sink's `entry` those of n anchors, ADAPTER_FIND at most, that are there now.
+	 * NULL: `changes` never calls `gone`. */
+	enum hr_status (*find)(struct adapter_session *session, const struct slice *anchors,
+			       size_t n, const struct adapter_sink *sink, struct hr_err *err);
 	void (*close)(struct adapter_session *session); /* NULL is fine */
 };
 

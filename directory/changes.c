@@ -2,10 +2,22 @@
 #include "directory/changes.h"
 
 #include "base/log.h"
+#include "directory/anchor.h"
 #include "directory/run.h"
+
+/* Who is gone from a naming context, and perhaps in another. */
+struct leaver {
+	char anchor[ANCHOR_CHARS + 1];
+	bool here; /* has been seen since */
+};
 
 /* The run that changes go to: begun by the first of them. */
 struct gathering {
+	struct forest *forest;
+	struct forest_context *context; /* that is asked for changes */
+	struct changes *out;
+	struct leaver leavers[ADAPTER_FIND];
+	size_t leaver_count;
 	struct publish *publish;
 	bool begun;
 	bool renewed;		 /* the source is another now: what sessions tell is void */
@@ -45,16 +57,23 @@ static enum hr_status stage(void *arg, const struct publish_entry *entry, struct
 
 	if (begin(gathering, err) != HR_OK)
 		return err->status;
+	for (size_t i = 0; i < gathering->leaver_count; i++)
+		gathering->leavers[i].here |= slice_is(entry->anchor, gathering->leavers[i].anchor);
 	return staged(gathering, publish_add(gathering->publish, entry, gathering->err), err);
 }
 
-static enum hr_status stage_gone(void *arg, struct slice anchor, struct hr_err *err)
+static enum hr_status stage_leaver(struct gathering *gathering, struct slice anchor, bool proven,
+				   struct hr_err *err)
 {
-	struct gathering *gathering = arg;
-
 	if (begin(gathering, err) != HR_OK)
 		return err->status;
-	return staged(gathering, publish_gone(gathering->publish, anchor, gathering->err), err);
+	return staged(gathering, publish_gone(gathering->publish, anchor, proven, gathering->err),
+		      err);
+}
+
+static bool is_void(const struct gathering *gathering)
+{
+	return gathering->renewed || gathering->database != HR_OK;
 }
 
 /* Only reading everything can tell what has changed: why. */
@@ -79,20 +98,116 @@ static void doubt(const struct forest *forest, const struct forest_context *cont
 	counts->refused_cursors += what == ADAPTER_REFUSED;
 }
 
-/* One context. Whatever its directory does is dealt with here. */
-static void take(struct forest *forest, struct forest_context *context, struct gathering *gathering,
-		 struct changes *out)
+static void fail(struct gathering *gathering, struct forest_context *context,
+		 const struct hr_err *why)
+{
+	if (why->status == HR_FAIL) {
+		gathering->forest->refused = gathering->out->lost = true;
+		gathering->out->why = *why;
+	}
+	cursor_clear(&context->next);
+	forest_lose(gathering->forest, context, why, &gathering->out->counts);
+}
+
+/* Stages those leavers who are in this context. False: it cannot be asked now. A session that has
+ * waited for long may be over. */
+static bool look_in(struct gathering *gathering, struct forest_context *context,
+		    const struct slice *anchors, size_t n)
+{
+	const struct adapter_sink sink = { .entry = stage, .arg = gathering };
+	struct forest *forest = gathering->forest;
+	enum hr_status status;
+	struct hr_err why;
+	bool is_new;
+
+	if (context->trouble && time_msec() < context->poll_at)
+		return false;
+	do {
+		is_new = !context->session;
+		status = forest_connect(forest, context, &why);
+		if (status == HR_OK)
+			status = forest->adapter->find(context->session, anchors, n, &sink, &why);
+		if (status == HR_RETRY && !is_new)
+			forest_disconnect(forest, context);
+	} while (status == HR_RETRY && !is_new && !is_void(gathering));
+	if (status != HR_OK && !is_void(gathering))
+		fail(gathering, context, &why);
+	return status == HR_OK;
+}
+
+/* Who has left the context, and is in no other and not back either, is gone; where one cannot be
+ * asked, perhaps. */
+static enum hr_status stage_leavers(struct gathering *gathering, struct hr_err *err)
+{
+	struct forest *forest = gathering->forest;
+	struct forest_context *own = gathering->context;
+	const struct adapter_sink sink = { .entry = stage, .arg = gathering };
+	struct slice anchors[ADAPTER_FIND];
+	size_t n = gathering->leaver_count;
+	bool proven = true;
+
+	for (size_t i = 0; i < n; i++)
+		anchors[i] = slice_str(gathering->leavers[i].anchor);
+	for (size_t i = 0; i < forest->n; i++)
+		if (&forest->contexts[i] != own)
+			proven &= look_in(gathering, &forest->contexts[i], anchors, n);
+	if (forest->adapter->find(own->session, anchors, n, &sink, err) != HR_OK)
+		return err->status;
+	gathering->leaver_count = 0;
+	gathering->out->again = true; /* these answers may have changes before them */
+	for (size_t i = 0; i < n; i++)
+		if (!gathering->leavers[i].here &&
+		    stage_leaver(gathering, anchors[i], proven, err) != HR_OK)
+			return err->status;
+	return HR_OK;
+}
+
+static enum hr_status stage_gone(void *arg, struct slice anchor, struct hr_err *err)
+{
+	struct gathering *gathering = arg;
+
+	if (gathering->forest->n == 1)
+		return stage_leaver(gathering, anchor, true, err);
+	struct leaver *leaver = &gathering->leavers[gathering->leaver_count++];
+	*leaver = (struct leaver){ 0 };
+	memcpy(leaver->anchor, anchor.data, anchor.len < ANCHOR_CHARS ? anchor.len : ANCHOR_CHARS);
+	return gathering->leaver_count < ADAPTER_FIND ? HR_OK : stage_leavers(gathering, err);
+}
+
+/* Asks for the changes of a context, and stages them. */
+static enum hr_status hear(struct gathering *gathering, struct forest_context *context,
+			   struct hr_err *why)
 {
 	const struct adapter_sink sink = { stage, stage_gone, gathering };
-	struct hr_err why;
+	struct forest *forest = gathering->forest;
 
+	gathering->context = context;
+	gathering->leaver_count = 0;
 	cursor_copy(&context->position, &context->next);
-	enum hr_status status = forest_connect(forest, context, &why);
+	enum hr_status status = forest_connect(forest, context, why);
 	if (status == HR_OK)
-		status = forest->adapter->changes(context->session, &sink, &context->next, &why);
-	if (gathering->renewed || gathering->database != HR_OK)
+		status = forest->adapter->changes(context->session, &sink, &context->next, why);
+	bool good = status == HR_OK || status == HR_NONE || status == HR_UNSURE;
+	struct hr_err err;
+	if (good && gathering->leaver_count > 0 && stage_leavers(gathering, &err) != HR_OK) {
+		*why = err;
+		return err.status;
+	}
+	return status;
+}
+
+/* One context. Whatever its directory does is dealt with here. */
+static void take(struct gathering *gathering, struct forest_context *context)
+{
+	struct forest *forest = gathering->forest;
+	struct changes *out = gathering->out;
+	bool refused = forest->refused;
+	struct hr_err why;
+	enum hr_status status = hear(gathering, context, &why);
+
+	if (is_void(gathering))
 		return;
-	if (forest->refused && (status == HR_NONE || status == HR_RETRY)) {
+	if (refused && (status == HR_NONE || status == HR_RETRY)) {
 		/* a file that was refused: nothing is new until it is another one */
 		cursor_clear(&context->next);
 		context->poll_at = time_msec() + forest->source->poll_interval;
@@ -101,26 +216,22 @@ static void take(struct forest *forest, struct forest_context *context, struct g
 	switch (status) {
 	case HR_OK:
 		out->again = true;
-		return;
+		break;
 	case HR_NONE:
 		forest_works(forest, context);
 		out->works = true;
-		return;
-	case HR_RETRY:
-		break;
-	case HR_FAIL:
-		forest->refused = out->lost = true;
-		out->why = why;
 		break;
 	case HR_UNSURE:
 		out->lost = true;
 		out->why = why;
 		cursor_clear(&context->next);
 		doubt(forest, context, &why, &out->counts);
-		return;
+		break;
+	case HR_RETRY:
+	case HR_FAIL:
+		fail(gathering, context, &why);
+		break;
 	}
-	cursor_clear(&context->next);
-	forest_lose(forest, context, &why, &out->counts);
 }
 
 /* Publishes what was staged, with the positions of those contexts that have one to go on from. */
@@ -170,12 +281,14 @@ static void settle(struct forest *forest, const struct publish_result *result,
 enum hr_status changes_take(struct forest *forest, struct publish *publish, const bool *due,
 			    struct changes *out, struct hr_err *err)
 {
-	struct gathering gathering = { .publish = publish, .err = err };
+	struct gathering gathering = {
+		.forest = forest, .out = out, .publish = publish, .err = err
+	};
 
 	*out = (struct changes){ 0 };
-	for (size_t i = 0; i < forest->n && !gathering.renewed && gathering.database == HR_OK; i++)
+	for (size_t i = 0; i < forest->n && !is_void(&gathering); i++)
 		if (due[i] && forest_is_watched(forest, &forest->contexts[i]))
-			take(forest, &forest->contexts[i], &gathering, out);
+			take(&gathering, &forest->contexts[i]);
 	if (gathering.database != HR_OK)
 		return gathering.database;
 	if (gathering.renewed) {

@@ -126,7 +126,7 @@ void forest_works(struct forest *forest, struct forest_context *context)
 	context->poll_at =
 		context->as_of + (context->told ? forest->source->poll_interval : FIRST_POLL_MS);
 	free(give(context->trouble));
-	if (!context->told)
+	if (!context->told && context->session)
 		tell(forest, context);
 }
 

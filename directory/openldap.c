@@ -5,7 +5,6 @@
  * entryUUID. */
 #include "directory/adapter.h"
 
-#include "directory/paged.h"
 #include "directory/persist.h"
 #include "directory/syncrepl.h"
 
@@ -117,33 +116,12 @@ static bool is_only_unfollowed(const struct session *session)
 	}
 }
 
-struct target {
-	struct session *session;
-	const struct adapter_sink *sink;
-	int64_t entries;
-};
-
-static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *err)
-{
-	struct target *target = arg;
-	const struct publish_entry *row;
-
-	if (reader_row(target->session->reader, message, &row, err) != HR_OK)
-		return err->status;
-	target->entries++;
-	return target->sink->entry(target->sink->arg, row, err);
-}
-
 static enum hr_status read_by_pages(struct session *session, const struct adapter_sink *sink,
 				    int64_t *entries, struct hr_err *err)
 {
 	const struct server_search search = search_of(session);
-	struct target target = { session, sink, 0 };
 
-	if (paged_search(session->server, &search, take_row, &target, err) != HR_OK)
-		return err->status;
-	*entries = target.entries;
-	return HR_OK;
+	return reader_search(session->reader, &search, sink, entries, err);
 }
 
 static enum hr_status read_either_way(struct session *session, const struct adapter_sink *sink,
@@ -237,10 +215,27 @@ static enum hr_status take_changes(struct adapter_session *shown, const struct a
 	return status;
 }
 
+static enum hr_status find(struct adapter_session *shown, const struct slice *anchors, size_t n,
+			   const struct adapter_sink *sink, struct hr_err *err)
+{
+	struct session *session = own(shown);
+	struct server_search search = search_of(session);
+	scoped_buf filter = BUF_INIT(0);
+	int64_t entries;
+
+	buf_format(&filter, "(&%s(|", search.filter);
+	for (size_t i = 0; i < n; i++)
+		buf_format(&filter, "(entryUUID=" SLICE_FMT ")", SLICE_ARG(anchors[i]));
+	buf_add_str(&filter, "))");
+	search.filter = buf_text(&filter);
+	return reader_search(session->reader, &search, sink, &entries, err);
+}
+
 const struct adapter adapter_openldap = {
 	.kind = "openldap",
 	.open = open_session,
 	.read = read_all,
 	.changes = take_changes,
+	.find = find,
 	.close = close_session,
 };

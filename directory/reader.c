@@ -191,3 +191,31 @@ enum hr_status reader_row(struct reader *reader, LDAPMessage *message,
 		*out = entry_row(reader->entry);
 	return status;
 }
+
+struct target {
+	struct reader *reader;
+	const struct adapter_sink *sink;
+	int64_t entries;
+};
+
+static enum hr_status take_row(void *arg, LDAPMessage *message, struct hr_err *err)
+{
+	struct target *target = arg;
+	const struct publish_entry *row;
+
+	if (reader_row(target->reader, message, &row, err) != HR_OK)
+		return err->status;
+	target->entries++;
+	return target->sink->entry(target->sink->arg, row, err);
+}
+
+enum hr_status reader_search(struct reader *reader, const struct server_search *search,
+			     const struct adapter_sink *sink, int64_t *entries, struct hr_err *err)
+{
+	struct target target = { reader, sink, 0 };
+
+	if (paged_search(reader->server, search, take_row, &target, err) != HR_OK)
+		return err->status;
+	*entries = target.entries;
+	return HR_OK;
+}

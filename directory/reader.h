@@ -4,7 +4,7 @@
  * is asked for until they are whole (or ENTRY_VALUES are there). */
 #pragma once
 
-#include "directory/server.h"
+#include "directory/paged.h"
 
 struct reader;
 
@@ -25,3 +25,7 @@ char **reader_attributes(const struct reader *reader); /* to ask for: also the a
 /* The row of an LDAP_RES_SEARCH_ENTRY. It is borrowed, from the message too, until the next. */
 HR_MUST_USE enum hr_status reader_row(struct reader *reader, LDAPMessage *message,
 				      const struct publish_entry **out, struct hr_err *err);
+/* Gives the sink the row of each entry that the search finds, in pages; *entries: how many. */
+HR_MUST_USE enum hr_status reader_search(struct reader *reader, const struct server_search *search,
+					 const struct adapter_sink *sink, int64_t *entries,
+					 struct hr_err *err);

@@ -3,49 +3,38 @@
 
 enum { AT_ONCE = 100 }; /* objects for one search */
 
-static enum hr_status take_entry(const struct reread *how, LDAPMessage *message,
-				 struct guids *changed, const struct adapter_sink *sink,
-				 struct hr_err *err)
-{
-	const struct publish_entry *row;
-	unsigned char bytes[ANCHOR_RAW];
+/* A sink that marks who was found and passes them on. */
+struct finding {
+	struct guids *changed;
+	const struct adapter_sink *sink;
+};
 
-	if (reader_row(how->reader, message, &row, err) != HR_OK)
-		return err->status;
+static enum hr_status take_row(void *arg, const struct publish_entry *row, struct hr_err *err)
+{
+	struct finding *finding = arg;
+	unsigned char bytes[ANCHOR_RAW];
+	const struct slice raw = { (const char *)bytes, sizeof bytes };
 	struct guid *guid =
-		anchor_to_guid(row->anchor, bytes)
-			? guids_find(changed, (struct slice){ (const char *)bytes, sizeof bytes })
-			: NULL;
+		anchor_to_guid(row->anchor, bytes) ? guids_find(finding->changed, raw) : NULL;
+
 	if (guid)
 		guid->found = true;
-	return sink->entry(sink->arg, row, err);
+	return finding->sink->entry(finding->sink->arg, row, err);
 }
 
 static enum hr_status read_people(const struct reread *how, struct guids *changed, size_t from,
 				  const struct adapter_sink *sink, struct hr_err *err)
 {
+	struct finding finding = { changed, sink };
+	const struct adapter_sink marking = { .entry = take_row, .arg = &finding };
 	scoped_buf filter = BUF_INIT(0);
-	int id;
+	int64_t entries;
 
-	guids_filter(changed, (struct guids_part){ from, AT_ONCE, false }, how->filter, &filter);
-	const struct server_search search = { .base = how->base,
-					      .filter = buf_text(&filter),
-					      .scope = LDAP_SCOPE_SUBTREE,
-					      .attributes = reader_attributes(how->reader) };
-	if (server_search(how->server, &search, &id, err) != HR_OK)
-		return err->status;
-	for (LDAPMessage *message;;) {
-		enum hr_status status = server_receive(how->server, id, &message, err);
-		if (status != HR_OK)
-			return status;
-		if (ldap_msgtype(message) == LDAP_RES_SEARCH_RESULT)
-			return server_finish(how->server, message, NULL, err);
-		if (ldap_msgtype(message) == LDAP_RES_SEARCH_ENTRY)
-			status = take_entry(how, message, changed, sink, err);
-		ldap_msgfree(message);
-		if (status != HR_OK)
-			return status;
-	}
+	guids_filter(changed, (struct guids_part){ from, AT_ONCE, false }, how->search->filter,
+		     &filter);
+	struct server_search search = *how->search;
+	search.filter = buf_text(&filter);
+	return reader_search(how->reader, &search, &marking, &entries, err);
 }
 
 /* Whether others are, or were, in one of those that were not found. */

@@ -8,9 +8,9 @@
 struct reread {
 	struct server *server;
 	struct reader *reader;
-	const char *base, *filter; /* of who is published */
-	const char *root;	   /* of the naming context */
-	const char *containers;	   /* filter of objects that others are in */
+	const struct server_search *search; /* of who is published */
+	const char *root;		    /* of the naming context */
+	const char *containers;		    /* filter of objects that others are in */
 };
 
 /* Gives the sink those that are below the base and match the filter, and as gone the others.

@@ -36,6 +36,53 @@ static enum hr_status read_all(struct forest *forest, struct publish *publish,
 	return HR_OK;
 }
 
+struct latecomers {
+	struct publish *publish;
+	bool told; /* anything */
+};
+
+static enum hr_status stage_late(void *arg, const struct publish_entry *entry, struct hr_err *err)
+{
+	struct latecomers *late = arg;
+
+	late->told = true;
+	return publish_add(late->publish, entry, err);
+}
+
+static enum hr_status leave(void *arg, struct slice anchor, struct hr_err *err)
+{
+	struct latecomers *late = arg;
+
+	(void)anchor;
+	(void)err;
+	late->told = true;
+	return HR_OK;
+}
+
+/* Who has moved meanwhile, from a context that was to be read to one that had been, is in neither
+ * reading: takes who has come. Whatever was told is told again, to the changes that follow. */
+static enum hr_status catch_up(struct forest *forest, struct publish *publish, struct hr_err *err)
+{
+	for (size_t i = 0; i + 1 < forest->n && forest->adapter->find; i++) {
+		struct forest_context *context = &forest->contexts[i];
+		struct latecomers late = { publish, false };
+		const struct adapter_sink sink = { stage_late, leave, &late };
+		struct publish_cursor position;
+		enum hr_status status = HR_OK;
+		if (strcmp(context->next.method, "none") == 0)
+			continue;
+		cursor_copy(&context->next, &position);
+		while (status == HR_OK)
+			status = forest->adapter->changes(context->session, &sink, &position, err);
+		cursor_clear(&position);
+		if (status == HR_RETRY || status == HR_FAIL)
+			return err->status;
+		if (late.told)
+			forest_disconnect(forest, context);
+	}
+	return HR_OK;
+}
+
 static enum hr_status finish(struct forest *forest, struct publish *publish,
 			     struct publish_result *out, struct hr_err *err)
 {
@@ -94,6 +141,7 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 		return status;
 	bool done = forest_adopt(forest, publish_source(publish), &why) == HR_OK &&
 		    read_all(forest, publish, out, &why) == HR_OK &&
+		    catch_up(forest, publish, &why) == HR_OK &&
 		    finish(forest, publish, &out->result, &why) == HR_OK;
 	if (!done)
 		status = publish_fail(publish, &why, &out->result, err);

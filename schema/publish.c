@@ -149,14 +149,16 @@ enum hr_status publish_begin(struct publish *publish, enum publish_kind kind, bo
 enum hr_status publish_add(struct publish *publish, const struct publish_entry *entry,
 			   struct hr_err *err)
 {
-	return staging_add(&publish->staging, entry, false, err);
+	return staging_add(&publish->staging, entry, STAGING_HERE, err);
 }
 
-enum hr_status publish_gone(struct publish *publish, struct slice anchor, struct hr_err *err)
+enum hr_status publish_gone(struct publish *publish, struct slice anchor, bool proven,
+			    struct hr_err *err)
 {
 	const struct publish_entry entry = { .anchor = anchor };
 
-	return staging_add(&publish->staging, &entry, true, err);
+	return staging_add(&publish->staging, &entry, proven ? STAGING_GONE : STAGING_DOUBTFUL,
+			   err);
 }
 
 static const char position_sql[] =

@@ -53,11 +53,11 @@ HR_MUST_USE enum hr_status publish_check(struct publish *publish, struct hr_err 
 HR_MUST_USE enum hr_status publish_begin(struct publish *publish, enum publish_kind kind,
 					 bool draft, struct hr_err *err);
 /* Stages an entry, or an anchor that is gone (of a changes run only; one that is not known is
- * fine). The row is sent when enough have come. Of an anchor staged twice the last counts. After a
- * failure the run can only be failed or freed. */
+ * fine): not `proven`, it is left to a full run. The row is sent when enough have come. Of an
+ * anchor staged twice the last counts. After a failure the run can only be failed or freed. */
 HR_MUST_USE enum hr_status publish_add(struct publish *publish, const struct publish_entry *entry,
 				       struct hr_err *err);
-HR_MUST_USE enum hr_status publish_gone(struct publish *publish, struct slice anchor,
+HR_MUST_USE enum hr_status publish_gone(struct publish *publish, struct slice anchor, bool proven,
 					struct hr_err *err);
 /* The answer is whole: maps, compares, guards and applies it, and stores `cursors` (one a context
  * that was read), in one transaction. A run that is only previewed, or failed, stores

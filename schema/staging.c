@@ -54,10 +54,15 @@ static void add_u64(struct buf *buf, uint64_t value)
 	buf_add_u32(buf, (uint32_t)value);
 }
 
-static void add_bool(struct buf *buf, bool value)
+/* gone boolean */
+static void add_state(struct buf *buf, enum staging_state state)
 {
+	if (state == STAGING_DOUBTFUL) {
+		buf_add_u32(buf, UINT32_MAX);
+		return;
+	}
 	buf_add_u32(buf, 1);
-	buf_add_char(buf, (char)value);
+	buf_add_char(buf, state == STAGING_GONE);
 }
 
 /* text[]: dimensions, has-nulls, element type, length, lower bound, elements. None is SQL NULL. */
@@ -173,8 +178,8 @@ static enum hr_status send_rows(struct staging *staging, struct hr_err *err)
 	return HR_OK;
 }
 
-enum hr_status staging_add(struct staging *staging, const struct publish_entry *entry, bool gone,
-			   struct hr_err *err)
+enum hr_status staging_add(struct staging *staging, const struct publish_entry *entry,
+			   enum staging_state state, struct hr_err *err)
 {
 	static const struct publish_values none;
 	struct buf *rows = &staging->rows;
@@ -185,7 +190,7 @@ enum hr_status staging_add(struct staging *staging, const struct publish_entry *
 	add_u64(rows, ++staging->given);
 	add_text(rows, entry->anchor);
 	add_text(rows, entry->dn);
-	add_bool(rows, gone);
+	add_state(rows, state);
 	size_t begin = rows->len;
 	add_texts(rows, &entry->refused);
 	for (size_t i = 0; i < staging->columns; i++)

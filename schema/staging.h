@@ -18,10 +18,16 @@ struct staging {
 /* Why the last statement on a connection failed; `result` NULL: ask the connection. */
 enum hr_status staging_fault(PGconn *conn, const PGresult *result, struct hr_err *err);
 
+enum staging_state {
+	STAGING_HERE,
+	STAGING_GONE,
+	STAGING_DOUBTFUL, /* gone from where it was, and perhaps altogether: NULL */
+};
+
 /* Adds a row, and sends those gathered when there are enough. Control characters in values, and
  * marks of direction, become spaces. */
-enum hr_status staging_add(struct staging *staging, const struct publish_entry *entry, bool gone,
-			   struct hr_err *err);
+enum hr_status staging_add(struct staging *staging, const struct publish_entry *entry,
+			   enum staging_state state, struct hr_err *err);
 enum hr_status staging_flush(struct staging *staging,
 			     struct hr_err *err); /* all are in the table */
 /* Begins anew: forgets what was gathered and waits for what was sent, whose failure is in err. */

@@ -188,6 +188,28 @@ def test_a_unit_that_moves_takes_its_people_with_it(contoso):
     contoso.gone("seller")
 
 
+def test_who_moves_from_one_naming_context_to_another_stays(contoso):
+    dc, registry = contoso.dc, contoso.registry
+    here, there = f"OU=People,{dc.base}", dc.unit("Annex")
+    anchor = dc.create("nomad", "nomad@contoso.example", there)
+    registry.sql("UPDATE hedgerow.forest SET base_dn = %s", here)
+    registry.sql("SELECT hedgerow.add_context('contoso', %s, %s)", there, [dc.url])
+    contoso.sync()
+    contoso.wait("nomad", "Nomad")
+    before = contoso.last()
+    for turn, to in enumerate([here, there, here, there]):
+        dc.move(dc.dn("nomad"), to)
+        dc.replace("nomad", displayName=[f"Nomad {turn}"])
+        contoso.wait("nomad", f"Nomad {turn}")
+    assert registry.value("SELECT count(*) FROM hedgerow.sync_difference WHERE anchor = %s AND action = 'remove'", anchor) == 0
+    dc.delete("nomad")
+    contoso.gone("nomad")
+    assert contoso.full_runs(before) == 0
+    registry.sql("SELECT hedgerow.remove_context('contoso', %s)", there)
+    registry.sql("UPDATE hedgerow.forest SET base_dn = %s", dc.base)
+    contoso.sync()
+
+
 def test_members_of_a_group_come_and_go(contoso):
     dc = contoso.dc
     members = [dc.dn(f"u{n}") for n in range(40, 140)]

@@ -124,10 +124,15 @@ SELECT is((SELECT removed || ' ' || kept FROM pg_temp.changes('globex', 'p44')),
 ---- Naming contexts
 SELECT hedgerow.add_context('globex', 'dc=sub,dc=globex,dc=example', '{ldaps://sub.globex.example}') \g /dev/null
 SELECT pg_temp.remove(45, 45) \g /dev/null
-SELECT is((SELECT removed || ' ' || kept || ' ' || wants_full FROM pg_temp.changes('globex', 'p45')), '0 1 true', 'who is gone from one of several may be in another: a full run tells');
+SELECT pg_temp.begin('globex', 'changes') AS number, pg_temp.stage_gone('p45', false) \gset
+SELECT is((SELECT removed || ' ' || kept || ' ' || wants_full FROM pg_temp.end(:number)), '0 1 true', 'who is gone from one of several may be in another: a full run tells');
 SELECT is((SELECT state || ' ' || removed FROM pg_temp.run()), 'applied 1', 'who is in none is removed by it');
 SELECT pg_temp.set('p46', 'mail', NULL) \g /dev/null
 SELECT is((SELECT removed || ' ' || wants_full FROM pg_temp.changes('globex', 'p46')), '1 false', 'whose entry is there, but no person any more, is removed at once');
+SELECT pg_temp.remove(47, 47) \g /dev/null
+SELECT is((SELECT removed || ' ' || kept || ' ' || wants_full FROM pg_temp.changes('globex', 'p47')), '1 0 false', 'who is in none, as was seen, is removed at once');
+SELECT pg_temp.begin('globex', 'changes') AS number, pg_temp.stage_gone('p48', false), pg_temp.stage('globex', false, '{p48}') \gset
+SELECT is((SELECT kept || ' ' || wants_full FROM pg_temp.end(:number)), '0 false', 'who was found in another after all is not gone');
 SELECT hedgerow.remove_context('globex', 'dc=sub,dc=globex,dc=example'), pg_temp.remove(46, 46) \g /dev/null
 
 ---- Empty and near-empty answers

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A forest of two naming contexts: who leaves one may be in the other."""
+import subprocess
+
+import ldap
+import pytest
+
+from directorykit import BASE, Forest, free_port, quiet
+from labkit import TOP, wait_until
+
+PEOPLE = 12
+HERE, THERE = f"ou=People,{BASE}", f"ou=Annex,{BASE}"
+
+
+class Contexts(Forest):
+    """The second context is reached through a relay."""
+
+    def __init__(self, directory):
+        super().__init__(directory, PEOPLE)
+        self.slapd.connection.add_s(THERE, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Annex"])])
+        port, self.control = free_port(), directory / "control"
+        self.relay = subprocess.Popen([TOP / "tests/relay", str(port), str(self.slapd.ldaps), self.control])
+        wait_until(self.control.exists, "the relay")
+        self.move("u0", HERE, THERE)
+        self.configure(base_dn=HERE, guard_delete_count=50)
+        self.registry.sql("SELECT hedgerow.add_context('globex', %s, %s)", THERE, [f"ldaps://127.0.0.1:{port}"])
+
+    def move(self, uid, origin, to):
+        self.slapd.connection.rename_s(f"uid={uid},{origin}", f"uid={uid}", to)
+
+    def delete(self, uid, within):
+        self.slapd.connection.delete_s(f"uid={uid},{within}")
+
+    def rename(self, uid, within, name):
+        self.slapd.connection.modify_s(f"uid={uid},{within}", [(ldap.MOD_REPLACE, "displayName", [name.encode()])])
+
+    def tell(self, command):
+        return quiet(TOP / "tests/relay", "--control", self.control, command)
+
+    def name(self, uid):
+        return self.registry.value("SELECT name FROM hedgerow.person WHERE native = %s AND state = 'active'",
+                                   f"{uid}@im.a.example")
+
+    def wait(self, uid, name):
+        wait_until(lambda: self.name(uid) == name, f"{uid} to be {name}")
+
+    def last(self):
+        return self.registry.value("SELECT max(id) FROM hedgerow.sync_run")
+
+    def full_runs(self, since):
+        return self.registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND kind = 'full'", since)
+
+    def removals(self, uid):
+        return self.registry.value("SELECT count(*) FROM hedgerow.sync_difference WHERE action = 'remove'"
+                                   " AND before ->> 'native' = %s", f"{uid}@im.a.example")
+
+    def close(self):
+        super().close()
+        self.relay.terminate()
+        self.relay.wait()
+
+
+@pytest.fixture(name="forest", scope="module")
+def _forest(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("contexts")
+    directory.chmod(0o711)
+    one = Contexts(directory)
+    one.daemon.start()
+    followed = "SELECT count(*) FROM hedgerow.sync_contexts WHERE state = 'followed'"
+    wait_until(lambda: one.registry.value(followed) == 2, "both to be followed")
+    assert len(one.registry.people()) == PEOPLE
+    yield one
+    one.close()
+
+
+def test_who_leaves_a_context_for_good_is_removed_at_once(forest):
+    before = forest.last()
+    forest.delete("u0", THERE)
+    forest.wait("u0", None)
+    forest.delete("u1", HERE)
+    forest.wait("u1", None)
+    assert forest.full_runs(before) == 0
+
+
+def test_who_moves_from_one_to_the_other_stays(forest):
+    before = forest.last()
+    for turn in range(5):
+        forest.move("u2", HERE, THERE)
+        forest.rename("u2", THERE, f"There {turn}")
+        forest.wait("u2", f"There {turn}")
+        forest.move("u2", THERE, HERE)
+        forest.rename("u2", HERE, f"Here {turn}")
+        forest.wait("u2", f"Here {turn}")
+        forest.move("u3", HERE, THERE)
+        forest.move("u3", THERE, HERE)
+    forest.rename("u3", HERE, "At Home")
+    forest.wait("u3", "At Home")
+    assert forest.removals("u2") == forest.removals("u3") == 0
+    assert forest.full_runs(before) == 0
+    assert forest.registry.sync()["state"] == "unchanged"
+
+
+def test_where_the_other_cannot_be_asked_a_full_run_tells(forest):
+    before = forest.last()
+    forest.tell("cut")
+    try:
+        forest.move("u4", HERE, THERE)
+        forest.delete("u5", HERE)
+        forest.rename("u6", HERE, "Goes On")
+        forest.wait("u6", "Goes On")
+        wait_until(lambda: forest.full_runs(before) > 0, "the full run")
+        assert forest.name("u4") and forest.name("u5")
+    finally:
+        forest.tell("flow")
+    forest.registry.value("SELECT hedgerow.forest_sync('globex')")
+    forest.wait("u5", None)
+    assert forest.name("u4") and forest.removals("u4") == 0
+
+
+def test_who_moves_during_a_full_run_stays(forest):
+    forest.move("u7", HERE, THERE)
+    forest.rename("u7", THERE, "There")
+    forest.wait("u7", "There")
+    assert forest.daemon.stop() == 0
+    forest.tell("stall")
+    forest.registry.sql("DELETE FROM hedgerow.sync_cursor")  # nothing to follow from: the run comes first
+    forest.registry.value("SELECT hedgerow.forest_sync('globex')")
+    before = forest.last()
+    forest.daemon.start()
+    wait_until(lambda: "connections=1" in forest.tell("status"), "the first context to be read")
+    forest.move("u7", THERE, HERE)
+    forest.tell("flow")
+    wait_until(lambda: forest.registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND kind = 'full'"
+                                             " AND state IN ('applied', 'unchanged')", before), "the full run")
+    forest.rename("u7", HERE, "Here")
+    forest.wait("u7", "Here")
+    assert forest.removals("u7") == 0
