@@ -113,9 +113,12 @@ class Mta:
     def forwarding(self, address, to):
         return self.table("forward", f"/^{re.escape(address)}$/ {to}")
 
+    @contextlib.contextmanager
     def full(self, address):
-        """With a mailbox that is full: Postfix takes the mail and finds out later."""
-        return self.table("transport", f"/^{re.escape(address)}$/ error:5.2.2 mailbox full")
+        """With a mailbox that is full: Postfix takes the mail and finds out later, where it is forwarded to."""
+        with self.table("transport", "/^full@lab\\.example$/ error:5.2.2 mailbox full"):
+            with self.forwarding(address, "full@lab.example"):
+                yield
 
 
 class Lmtp(smtplib.LMTP):

@@ -40,8 +40,8 @@ def test_a_conversation_by_mail(lab, login):
     second = box.wait_text("Good to know.")
     assert second["In-Reply-To"].strip() == answer["Message-ID"]
     assert mail["Message-ID"] in second["References"] and answer["Message-ID"] in second["References"]
-    assert lab.value("amsterdam", "SELECT sent FROM hedgerow.mail_threads WHERE person = %s AND peer = %s",
-                     MARIT, BOB) >= 2
+    wait_until(lambda: lab.value("amsterdam", "SELECT sent FROM hedgerow.mail_threads WHERE person = %s AND peer = %s",
+                                 MARIT, BOB) >= 2, "the mails to be counted")
 
 
 def test_the_other_site_carries_its_own(lab, login):
