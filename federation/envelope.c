@@ -27,7 +27,7 @@ static const struct field {
 	[8] = { "payload", offsetof(struct envelope_fields, payload), 0, ENVELOPE_PAYLOAD_MAX,
 		XML },
 };
-enum { FIELD_KIND = 2, FIELD_RECEIVED = 9, FIELD_EXPIRES = 10, FIELD_HOPS = 11 };
+enum { FIELD_KIND = 2, FIELD_RECEIVED = 9, FIELD_EXPIRES = 10, FIELD_HOPS = 11, FIELD_COPY = 12 };
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 static const char *const kind_name[] = {
@@ -198,7 +198,7 @@ static bool take_value(struct slice *rest, unsigned wire, uint64_t *number, stru
 
 static unsigned wire_of(uint64_t number)
 {
-	return number == FIELD_KIND				     ? WIRE_VARINT
+	return number == FIELD_KIND || number == FIELD_COPY	     ? WIRE_VARINT
 	       : number == FIELD_RECEIVED || number == FIELD_EXPIRES ? WIRE_64
 								     : WIRE_BYTES;
 }
@@ -223,6 +223,9 @@ static enum hr_status store(struct envelope_fields *fields, uint64_t number, uin
 			return refuse("hops", "are too many", err);
 		fields->hops[fields->hop_count++] = bytes;
 		return HR_OK;
+	case FIELD_COPY:
+		fields->is_copy = value != 0;
+		return HR_OK;
 	default:
 		*(struct slice *)(void *)((char *)fields + fields_by_number[number].at) = bytes;
 		return HR_OK;
@@ -242,7 +245,7 @@ static enum hr_status read_fields(struct slice packed, struct envelope_fields *f
 		if (!take_varint(&rest, 5, &tag) || tag > UINT32_MAX || tag >> 3 == 0 ||
 		    !take_value(&rest, tag & 7, &value, &bytes))
 			return refuse("bytes", "are not protobuf", err);
-		if (tag >> 3 > FIELD_HOPS)
+		if (tag >> 3 > FIELD_COPY)
 			continue;
 		if ((tag & 7) != wire_of(tag >> 3))
 			return refuse("bytes", "have a field of another type", err);
@@ -295,6 +298,7 @@ struct envelope *envelope_new(const struct envelope_fields *fields)
 	wire.expires = (uint64_t)fields->expires;
 	wire.n_hops = fields->hop_count;
 	wire.hops = hops;
+	wire.is_copy = fields->is_copy;
 
 	struct envelope *made = make(hedgerow__wire__envelope__get_packed_size(&wire));
 	hedgerow__wire__envelope__pack(&wire, room(made));
@@ -373,7 +377,7 @@ static bool may_answer(const struct envelope_fields *f)
 {
 	switch (f->kind) {
 	case ENVELOPE_MESSAGE:
-		return !slice_is(f->type, "error");
+		return !slice_is(f->type, "error") && !f->is_copy;
 	case ENVELOPE_PRESENCE:
 		return slice_is(f->type, "subscribe") || slice_is(f->type, "probe");
 	case ENVELOPE_IQ:

@@ -34,6 +34,7 @@ struct envelope_fields {
 	usec received, expires;		      /* unix time; expires 0: never */
 	struct slice hops[ENVELOPE_HOPS_MAX]; /* sites passed, the origin first */
 	size_t hop_count;
+	bool is_copy; /* its recipient has it in the chat: nobody is told what becomes of it */
 };
 
 struct envelope {
@@ -80,8 +81,8 @@ const char *bounce_condition(enum bounce bounce); /* "item-not-found" */
 const char *bounce_type(enum bounce bounce);	  /* "cancel", "wait", "auth", "modify" */
 
 /* The error stanza that answers `envelope`, from its `to` to its `from`, with the same stanza id
- * and as long to live. `text` may be NULL; it is escaped and cut. HR_NONE: nothing may answer it
- * (RFC 6120 8.3.1: an error never answers an error; neither does it answer an IQ other than get and
- * set, or a presence other than subscribe and probe). */
+ * and as long to live. `text` may be NULL; it is escaped and cut. HR_NONE: nothing may answer it:
+ * it is a copy, or an error (RFC 6120 8.3.1), an IQ other than get and set, a presence other than
+ * subscribe and probe. */
 enum hr_status envelope_bounce(const struct envelope *envelope, enum bounce bounce,
 			       const char *text, usec now, struct envelope **out);

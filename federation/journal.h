@@ -81,6 +81,8 @@ struct journal_later {
 	usec not_before;
 	bool awaits; /* ... unless a receipt for its stanza id has come by then */
 	bool asked;  /* and it is us who asked for that receipt */
+	bool whole;  /* it holds all that comes for its recipient meanwhile, not its sender's alone
+		      */
 };
 struct journal_entry {
 	struct journal_target *target; /* append `envelope` (a reference is taken) to this queue */

@@ -134,6 +134,7 @@ static void add_later(struct batch *batch, const struct journal_entry *entry)
 		.recipient = address_text_bare(f->to),
 		.awaits = entry->later.awaits ? f->stanza_id : (struct slice){ 0 },
 		.asked = entry->later.asked,
+		.whole = entry->later.whole,
 		.expires = f->expires,
 		.packed = entry->envelope->packed,
 	};

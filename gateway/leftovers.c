@@ -100,23 +100,6 @@ static bool is_back(const struct leftover *leftover, const struct config *config
 
 /* --- its envelopes leave ---------------------------------------------------------------------- */
 
-/* A mail that was a copy of what is in the chat of its recipient ends here. HR_NONE: it was none.
- */
-static enum hr_status drop_copy(struct leftover *leftover, int64_t seq,
-				const struct envelope *envelope)
-{
-	const struct dispatch *dispatch = leftover->leftovers->dispatch;
-	const struct person *to;
-	enum hr_status known = registry_find(dispatch->registry, PEOPLE_ADDRESS,
-					     address_text_bare(envelope->f.to), &to);
-
-	if (known != HR_OK || !to->installation || !to->native)
-		return known == HR_RETRY ? HR_RETRY : HR_NONE;
-	journal_put(dispatch->journal,
-		    &(struct journal_entry){ .skip = leftover->target, .skip_seq = seq });
-	return HR_OK;
-}
-
 /* HR_OK: it has left the queue. HR_RETRY: people are being asked for. */
 static enum hr_status leave(struct leftover *leftover, int64_t seq, struct envelope *envelope)
 {
@@ -129,12 +112,10 @@ static enum hr_status leave(struct leftover *leftover, int64_t seq, struct envel
 
 	if (known == HR_RETRY)
 		return HR_RETRY;
-	if (known == HR_NONE && !envelope_is_error(envelope))
+	if (known == HR_NONE && !envelope_is_error(envelope) && !envelope->f.is_copy)
 		return switchboard_bury(switchboard, target, seq, envelope,
 					"its destination was removed, and nobody has the address "
 					"of its sender any more");
-	if (leftover->is_mail && (known = drop_copy(leftover, seq, envelope)) != HR_NONE)
-		return known;
 	if (!leftover->domain && !leftover->is_mail && seq <= queue_handed(journal_queue(target)))
 		return dispatch_give_up(
 			dispatch, target, seq, envelope,

@@ -368,6 +368,10 @@ enum hr_status switchboard_reroute(struct switchboard *switchboard, struct journ
 	const struct dispatch *dispatch = switchboard->dispatch;
 	struct dispatch_people people;
 
+	if (envelope->f.is_copy) /* its recipient has it already */
+		return dispatch_give_up(dispatch, target, seq, envelope,
+					dispatch_bounce(BOUNCE_RECIPIENT_UNAVAILABLE,
+							"a copy that can't be mailed"));
 	if (dispatch_find(dispatch, envelope, &people) != HR_OK)
 		return HR_RETRY;
 
@@ -391,9 +395,13 @@ enum hr_status switchboard_reroute(struct switchboard *switchboard, struct journ
 	log_info("switchboard.rerouted", LOG_STR("queue", journal_target_name(target)),
 		 LOG_STR("to_queue", journal_target_name(next)), LOG_INT("seq", seq),
 		 LOG_SLICE("to", envelope->f.to));
-	journal_put(dispatch->journal,
-		    &(struct journal_entry){
-			    .target = next, .envelope = hopped, .skip = target, .skip_seq = seq });
+	struct journal_entry entry = {
+		.target = next, .envelope = hopped, .skip = target, .skip_seq = seq
+	};
+
+	if (route.kind == ROUTE_INSTALLATION)
+		away_defers(dispatch->away, hopped, people.to, &entry.later);
+	journal_put(dispatch->journal, &entry);
 	return HR_OK;
 }
 

@@ -62,8 +62,8 @@ static const struct pg_statement commit_statement = {
 	" $5::bigint[], $6::bool[], $7::int[], $8::int[], $9::text[], $10::text[], $11::bytea[],"
 	" $12::timestamptz[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[],"
 	" $17::timestamptz[], $18::bytea[], $19::text[], $20::text[], $21::text[], $22::bool[],"
-	" $23::timestamptz[], $24::bytea[], $25::text[], $26::text[], $27::text[], $28::bool[]) AS "
-	"first"
+	" $23::timestamptz[], $24::bytea[], $25::text[], $26::text[], $27::text[], $28::bool[],"
+	" $29::bool[]) AS first"
 };
 
 static void committed(void *arg, enum hr_status status, const PGresult *result,
@@ -216,6 +216,9 @@ void journal_commit(struct pg *pg, const struct journal_batch *batch, journal_co
 	add_later(params, batch->later, batch->later_count);
 	add_cancels(params, batch->cancels, batch->cancel_count);
 	add_offers(params, batch);
+	pg_begin_array(params, PG_BOOL, batch->later_count);
+	for (size_t i = 0; i < batch->later_count; i++)
+		pg_item_bool(params, batch->later[i].whole);
 	pg_send_owned(pg, &commit_statement, params, committed, request);
 	free(offsets);
 	free(counts);
@@ -412,42 +415,6 @@ void journal_leftovers(struct pg *pg, journal_leftovers_fn *fn, void *arg)
 
 	request->fn.leftovers = fn;
 	pg_send_owned(pg, &leftovers_statement, NULL, have_leftovers, request);
-}
-
-/* ---- from whom to whom something is deferred */
-
-static const struct pg_statement held_statement = {
-	"journal_held", "SELECT pair, until FROM hedgerow.journal_held($1::bigint)"
-};
-enum { HELD_PAIR, HELD_UNTIL };
-
-struct held_request {
-	journal_held_fn *fn;
-	max_align_t arg[]; /* the caller's copy */
-};
-
-static void have_held(void *arg, enum hr_status status, const PGresult *result,
-		      const struct hr_err *err)
-{
-	struct held_request *request = arg;
-	int rows = status == HR_OK ? PQntuples(result) : 0;
-
-	for (int row = 0; row < rows; row++)
-		request->fn(request->arg, HR_OK, pg_text(result, row, HELD_PAIR),
-			    pg_time(result, row, HELD_UNTIL), err);
-	request->fn(request->arg, status, (struct slice){ 0 }, 0, err);
-	free(request);
-}
-
-void journal_held(struct pg *pg, int64_t queue, journal_held_fn *fn, const void *arg, size_t size)
-{
-	scoped(pg_params) params = pg_params_new();
-	struct held_request *request = mem_alloc(sizeof *request + size);
-
-	request->fn = fn;
-	memcpy(request->arg, arg, size);
-	pg_add_bigint(params, queue);
-	pg_send_owned(pg, &held_statement, params, have_held, request);
 }
 
 /* ---- receipts that are waited for */

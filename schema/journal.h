@@ -27,7 +27,7 @@ struct journal_later_in { /* one envelope for the table deferred */
 	int64_t queue;
 	usec not_before;
 	struct slice id, sender, recipient, awaits, packed; /* awaits.data NULL: no receipt */
-	bool asked;
+	bool asked, whole;
 	usec expires;
 };
 
@@ -106,13 +106,6 @@ void journal_dead_letter(struct pg *pg, int64_t queue, int64_t seq, struct slice
 
 /* What is deferred and due is appended; its queues are notified. By each gateway, every second. */
 void journal_due(struct pg *pg, journal_lease_fn *fn, void *arg);
-
-/* Between whom something of a queue is deferred, "sender recipient": called for each, then once
- * with pair.data NULL. */
-typedef void journal_held_fn(void *arg, enum hr_status status, struct slice pair, usec until,
-			     const struct hr_err *err);
-/* `arg` is copied; the callback gets the copy. */
-void journal_held(struct pg *pg, int64_t queue, journal_held_fn *fn, const void *arg, size_t size);
 
 /* Receipts that this site asked for and waits for: called for each, then once with recipient.data
  * NULL. */

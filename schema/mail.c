@@ -27,10 +27,11 @@ static struct request *request_new(const void *arg, size_t size)
 
 static const struct pg_statement send_statement = {
 	"mail_send",
-	"SELECT id, topic, earlier, recent, choice, taken FROM hedgerow.mail_send($1::text,"
-	" $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)"
+	"SELECT id, topic, earlier, recent, choice, taken, held FROM hedgerow.mail_send("
+	"$1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text,"
+	" $10::bytea)"
 };
-enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE, SEND_TAKEN };
+enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE, SEND_TAKEN, SEND_HELD };
 
 static void sent(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
 {
@@ -45,6 +46,7 @@ static void sent(void *arg, enum hr_status status, const PGresult *result, const
 		answer.recent = pg_bigint(result, 0, SEND_RECENT);
 		answer.choice = pg_text(result, 0, SEND_CHOICE);
 		answer.taken = pg_int(result, 0, SEND_TAKEN);
+		answer.held = pg_time(result, 0, SEND_HELD);
 	}
 	request->fn.send(request->arg, status, status == HR_OK ? &answer : NULL, err);
 	free(request);
@@ -65,6 +67,8 @@ void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, co
 	pg_add_text(params, send->sender);
 	pg_add_text(params, send->thread);
 	pg_add_text(params, send->subject);
+	pg_add_text(params, send->recipient);
+	pg_add_bytes(params, send->envelope_id);
 	pg_send_owned(pg, &send_statement, params, sent, request);
 }
 

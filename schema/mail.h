@@ -12,8 +12,10 @@ enum { MAIL_EARLIER_MAX = 20 };
 /* A mail is about to go to `person`, who is written to by `peer`. Texts may have data NULL. */
 struct mail_send {
 	struct slice domain, person, peer;
-	struct slice message_id, stanza_id;
-	struct slice sender; /* full address of the peer */
+	struct slice message_id;
+	struct slice stanza_id;		     /* data NULL: nobody is told when a report comes */
+	struct slice recipient, envelope_id; /* of its first message; recipient: bare */
+	struct slice sender;		     /* full address of the peer */
 	struct slice thread, subject;
 };
 struct mail_send_answer {
@@ -24,6 +26,7 @@ struct mail_send_answer {
 	int64_t recent;	     /* mails this way in the last hour, without this one */
 	struct slice choice; /* the person's own: off, notice, full; NULL: none */
 	int32_t taken;	     /* > 0: it went already, with so many messages */
+	usec held;	     /* until when an earlier message that is deferred holds it; 0: none */
 };
 typedef void mail_send_fn(void *arg, enum hr_status status, const struct mail_send_answer *answer,
 			  const struct hr_err *err);

@@ -243,7 +243,7 @@ static void reported(void *arg, enum hr_status status, const struct mail_report_
 	if (!delivery)
 		return;
 	if (status == HR_NONE) {
-		drop(delivery, "the report is about no message that is known");
+		drop(delivery, "the report is about no message whose sender is to be told");
 		return;
 	}
 	if (status != HR_OK) {
@@ -266,8 +266,7 @@ static void reported(void *arg, enum hr_status status, const struct mail_report_
 	delivery->from = mem_dup(answer->person.data, answer->person.len);
 	delivery->to = mem_dup(answer->sender.data, answer->sender.len);
 	delivery->stanza_id = mem_dup(answer->stanza_id.data, answer->stanza_id.len);
-	delivery->state = FINDS; /* whether the person has chat, where the message is too */
-	deliveries_go_on(delivery->deliveries);
+	bring(delivery);
 }
 
 static void ask_report(struct delivery *delivery, const struct config_mail *mail)
@@ -388,7 +387,6 @@ static void find_author(struct delivery *delivery)
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	const struct config_mail *mail = settings(delivery);
 	const struct person *author = NULL;
-	bool is_report = delivery->stanza_id != NULL;
 	enum hr_status status = registry_find(dispatch->registry, PEOPLE_ADDRESS,
 					      slice_str(delivery->from), &author);
 
@@ -398,10 +396,6 @@ static void find_author(struct delivery *delivery)
 	}
 	if (!mail)
 		end(delivery, LMTP_LATER, "the mail of this domain is not set up any more");
-	else if (is_report && author && author->installation && author->native)
-		drop(delivery, "the message is in the chat as well");
-	else if (is_report)
-		bring(delivery);
 	else if (admit(delivery, mail, author))
 		ask_conversation(delivery);
 }

@@ -1,45 +1,66 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/held.h"
 
+#include "federation/envelope.h"
+
 enum { RECIPIENTS_MAX = 10000 };
 
+struct hold {
+	usec until;
+	char by[ENVELOPE_ID_LEN]; /* the earliest */
+};
+
 struct held {
-	struct map *by_recipient; /* -> usec, owned */
+	struct map *by_recipient; /* -> struct hold, owned */
 };
 
 static void forget_all(struct held *held)
 {
 	struct slice recipient;
-	void *until;
+	void *hold;
 
-	for (size_t at = 0; map_next(held->by_recipient, &at, &recipient, &until);)
-		free(until);
+	for (size_t at = 0; map_next(held->by_recipient, &at, &recipient, &hold);)
+		free(hold);
 	map_free(held->by_recipient);
 	held->by_recipient = NULL;
 }
 
-void held_put(struct held *held, struct slice recipient, usec until)
+/* The one that counts; NULL: none. */
+static struct hold *find(struct held *held, struct slice whom, usec now)
 {
-	if (map_count(held->by_recipient) >= RECIPIENTS_MAX) {
-		forget_all(held);
-		held->by_recipient = map_new();
-	}
-	usec *kept = mem_new(usec);
+	struct hold *hold = map_get(held->by_recipient, whom);
 
-	*kept = until;
-	free(map_put(held->by_recipient, recipient, kept));
+	if (hold && hold->until <= now) {
+		map_remove(held->by_recipient, whom);
+		free(give(hold));
+	}
+	return hold;
 }
 
-usec held_until(struct held *held, struct slice recipient, usec now)
+void held_put(struct held *held, struct slice whom, struct slice by, usec until, usec now)
 {
-	const usec *until = map_get(held->by_recipient, recipient);
+	struct hold *hold = find(held, whom, now);
 
-	if (!until)
-		return 0;
-	if (*until > now)
-		return *until;
-	free(map_remove(held->by_recipient, recipient));
-	return 0;
+	if (!hold) {
+		if (map_count(held->by_recipient) >= RECIPIENTS_MAX) {
+			forget_all(held);
+			held->by_recipient = map_new();
+		}
+		hold = mem_new(struct hold);
+		memcpy(hold->by, by.data, sizeof hold->by);
+		map_put(held->by_recipient, whom, hold);
+	}
+	if (memcmp(by.data, hold->by, sizeof hold->by) < 0)
+		memcpy(hold->by, by.data, sizeof hold->by);
+	if (hold->until < until)
+		hold->until = until;
+}
+
+usec held_until(struct held *held, struct slice whom, struct slice id, usec now)
+{
+	const struct hold *hold = find(held, whom, now);
+
+	return hold && memcmp(hold->by, id.data, sizeof hold->by) < 0 ? hold->until : 0;
 }
 
 struct held *held_new(void)

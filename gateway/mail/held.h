@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To whom something is deferred, and until when: what comes for them meanwhile waits with it, so
- * that it does not overtake. "recipient" for all, "sender recipient" for one conversation. Bounded;
- * when it is full all is forgotten, and order with it. Pure. */
+/* To whom something was deferred, and until when: what came after it waits with it, so that it does
+ * not overtake. "recipient" for all, "sender recipient" for one conversation. Messages are compared
+ * by their envelopes' ids, which are in order of time. Bounded; when it is full all is forgotten.
+ * It is for what the table `deferred` can't tell yet (schema/mail.h, mail_send_answer). Pure. */
 #pragma once
 
 #include "base/map.h"
@@ -12,6 +13,7 @@ struct held *held_new(void);
 void held_free(struct held *held); /* NULL is fine */
 DEFINE_SCOPED(held)
 
-void held_put(struct held *held, struct slice whom, usec until);
-/* Until when; 0: nothing is held. */
-usec held_until(struct held *held, struct slice whom, usec now);
+/* `by`: id of what was deferred. */
+void held_put(struct held *held, struct slice whom, struct slice by, usec until, usec now);
+/* Until when what has this id is held; 0: it is not. */
+usec held_until(struct held *held, struct slice whom, struct slice id, usec now);

@@ -176,8 +176,8 @@ enum hr_status letter_write(const struct letter *letter, struct buf *out, bool *
 			.references = (const char *const *)copies.earlier,
 			.reference_count = earlier,
 			.date = words->texts[words->count - 1].sent,
-			.is_automatic = shown == 0 || words->count > 1 || letter->slot->is_away ||
-					words->is_error,
+			.is_automatic = shown == 0 || words->count > 1 ||
+					slot_is_copy(letter->slot) || words->is_error,
 			.trace = (const char *const *)copies.trace,
 			.trace_count = copies.trace_count,
 			.languages = (const char *const *)mail->languages,

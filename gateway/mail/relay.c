@@ -78,40 +78,64 @@ void relay_suppress(struct slot *slot, const char *why)
 	slot_taken(slot);
 }
 
-/* A message that somebody else is to know of; a copy for who is away goes in silence. */
 void relay_bounce(struct slot *slot, enum bounce how, const char *why)
 {
-	if (slot->is_away)
+	if (slot_is_copy(slot))
 		relay_suppress(slot, why);
 	else
 		slot_bounce(slot, how, why);
+}
+
+static void defer(const struct relay *self, const struct slot *slot, int64_t seq,
+		  struct envelope *envelope)
+{
+	journal_put(self->options.dispatch->journal,
+		    &(struct journal_entry){
+			    .envelope = envelope,
+			    .skip = self->target,
+			    .skip_seq = seq,
+			    .later = { .target = self->target,
+				       .not_before = slot->not_before,
+				       .whole = slot->holds_all },
+		    });
+}
+
+/* One message of a slot that is done leaves the queue. HR_RETRY: not now. */
+static enum hr_status settle_message(const struct relay *self, const struct slot *slot, int64_t seq,
+				     struct envelope *envelope)
+{
+	switch (slot->end) {
+	case SLOT_TAKEN:
+		break;
+	case SLOT_DEFER:
+		defer(self, slot, seq, envelope);
+		break;
+	case SLOT_MOVE:
+		return switchboard_reroute(self->options.switchboard, self->target, seq, envelope);
+	case SLOT_BOUNCE:
+		return dispatch_give_up(self->options.dispatch, self->target, seq, envelope,
+					dispatch_bounce(slot->bounce, slot->reason));
+	}
+	return HR_OK;
 }
 
 /* The journal moves past a slot that is done. HR_RETRY: not now. */
 static enum hr_status settle_first(struct relay *self)
 {
 	struct slot *slot = self->slots.first;
-	const struct dispatch *dispatch = self->options.dispatch;
 	const struct queue *queue = journal_queue(self->target);
 
-	for (size_t i = 0; i < slot->count && slot->end != SLOT_TAKEN; i++) {
+	for (size_t i = 0; i < slot->count; i++) {
 		int64_t seq = slot->first + (int64_t)i;
-		struct envelope *envelope = slot->messages[i];
 
-		if (seq <= queue_acked(queue))
+		if (seq <= queue_acked(queue) ||
+		    settle_message(self, slot, seq, slot->messages[i]) == HR_OK)
 			continue;
-		if (slot->end == SLOT_DEFER)
-			journal_put(dispatch->journal,
-				    &(struct journal_entry){
-					    .envelope = envelope,
-					    .skip = self->target,
-					    .skip_seq = seq,
-					    .later = { .target = self->target,
-						       .not_before = slot->not_before },
-				    });
-		else if (dispatch_give_up(dispatch, self->target, seq, envelope,
-					  dispatch_bounce(slot->bounce, slot->reason)) != HR_OK)
-			return HR_RETRY;
+		if (slot->end == SLOT_MOVE) { /* it may be for the mail again */
+			slot->state = SLOT_WAITS;
+			relay_look(self);
+		}
+		return HR_RETRY;
 	}
 	if (slot->end == SLOT_TAKEN)
 		journal_ack(self->target, slot->last);
@@ -129,46 +153,6 @@ static void settle(struct relay *self)
 /* --- the queue ---------------------------------------------------------------------------------
  */
 
-/* Between whom something was deferred before this gateway had the queue. */
-struct asking {
-	const struct dispatch *dispatch;
-	uint64_t serial;
-};
-
-static struct relay *find(const struct dispatch *dispatch, uint64_t serial);
-
-static void have_held(void *arg, enum hr_status status, struct slice pair, usec until,
-		      const struct hr_err *err)
-{
-	const struct asking *asking = arg;
-	struct relay *self = find(asking->dispatch, asking->serial);
-
-	if (!self)
-		return;
-	if (pair.data) {
-		held_put(self->held, pair, until);
-		return;
-	}
-	self->held_state = status == HR_OK ? HELD_KNOWN : HELD_UNKNOWN;
-	if (status == HR_OK)
-		relay_look(self);
-	else
-		relay_pause(self, err->text);
-}
-
-static bool knows_held(struct relay *self)
-{
-	const struct dispatch *dispatch = self->options.dispatch;
-	struct asking asking = { dispatch, self->serial };
-
-	if (self->held_state == HELD_UNKNOWN && loop_now(self->loop) >= self->pause_until) {
-		self->held_state = HELD_ASKED;
-		journal_held(dispatch->pg, journal_target_id(self->target), have_held, &asking,
-			     sizeof asking);
-	}
-	return self->held_state == HELD_KNOWN;
-}
-
 static void fetch(struct relay *self, struct queue *queue)
 {
 	struct envelope *envelope;
@@ -184,9 +168,11 @@ static void pump(void *arg)
 	struct queue *queue = journal_queue(self->target);
 	const struct config_mail *mail = relay_settings(self);
 
-	if (!queue || !mail || !knows_held(self))
+	if (!queue)
 		return;
 	settle(self);
+	if (!mail)
+		return;
 	if (!self->is_draining)
 		fetch(self, queue);
 	for (struct slot *slot = self->slots.first; slot; slot = slot->next) {
@@ -241,7 +227,10 @@ static bool is_idle(const struct edge *edge)
 {
 	const struct relay *self = const_self_of(edge);
 
-	return self->flying == 0;
+	for (const struct slot *slot = self->slots.first; slot; slot = slot->next)
+		if (slot->state == SLOT_ASKS || slot->state == SLOT_FLIES)
+			return false;
+	return !self->slots.first || self->slots.first->state != SLOT_DONE;
 }
 
 static size_t status(const struct edge *edge, struct status_row *rows, size_t max)

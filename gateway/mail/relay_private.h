@@ -21,7 +21,6 @@ struct relay {
 	msec pause_until;
 	char *trouble; /* owned: why it pauses; NULL: it doesn't */
 	struct held *held;
-	enum { HELD_UNKNOWN, HELD_ASKED, HELD_KNOWN } held_state;
 	bool is_draining;
 };
 
@@ -33,7 +32,7 @@ const struct config_mail *relay_settings(const struct relay *relay); /* NULL: no
 /* The end of a slot. */
 void relay_defer(struct slot *slot, usec not_before, const char *why);
 void relay_suppress(struct slot *slot, const char *why);
-/* Back to the sender; a copy for somebody who is away goes in silence. */
+/* Back to the sender; a copy goes in silence. */
 void relay_bounce(struct slot *slot, enum bounce how, const char *why);
 /* The slot of a relay that waits for its conversation; NULL: gone. */
 struct slot *relay_find(const struct dispatch *dispatch, uint64_t serial, int64_t first);

@@ -9,7 +9,48 @@ enum {
 	RETRY_MIN_MS = 60 * 1000,
 	RETRY_MAX_MS = 3600 * 1000,
 	CAPPED_MS = 15 * 60 * 1000, /* a conversation past its hourly bound waits so long */
+	NOTED_MS = 2 * 1000,	    /* a deferral is in the database by then */
 };
+
+/* --- later ------------------------------------------------------------------------------------ */
+
+static char *pair_of(const struct slot *slot)
+{
+	struct slice sender = slot_sender(slot);
+	struct slice recipient = slot_recipient(slot);
+
+	return str_format("%.*s %.*s", (int)sender.len, sender.data, (int)recipient.len,
+			  recipient.data);
+}
+
+/* What comes after it waits as well: all of the conversation, or all for that recipient. */
+static void hold(const struct relay *self, const struct slot *slot)
+{
+	usec now = time_usec();
+	usec noted = now + INT64_C(1000) * NOTED_MS;
+	scoped_str pair = pair_of(slot);
+
+	held_put(self->held, slot->holds_all ? slot_recipient(slot) : slice_str(pair),
+		 slot_id(slot), slot->not_before > noted ? slot->not_before : noted, now);
+}
+
+/* Until when what was deferred before holds it; 0: it does not. */
+static usec held_back(const struct relay *self, const struct slot *slot)
+{
+	usec now = time_usec();
+	scoped_str pair = pair_of(slot);
+	usec by_all = held_until(self->held, slot_recipient(slot), slot_id(slot), now);
+	usec by_pair = held_until(self->held, slice_str(pair), slot_id(slot), now);
+
+	return by_all > by_pair ? by_all : by_pair;
+}
+
+/* Waits with what was deferred before. */
+static void wait_behind(const struct relay *self, struct slot *slot, usec until)
+{
+	slot_defer(slot, until);
+	hold(self, slot);
+}
 
 /* --- the smarthost's answer ----------------------------------------------------------------- */
 
@@ -63,8 +104,9 @@ static void answered(void *arg, enum smtp_result result, const char *text)
 		break;
 	case SMTP_DEFERRED:
 		relay_works(self);
+		slot->holds_all = true;
 		relay_defer(slot, retry_at(self, slot), text);
-		held_put(self->held, slot_recipient(slot), slot->not_before);
+		hold(self, slot);
 		break;
 	case SMTP_REFUSED:
 		relay_works(self);
@@ -129,15 +171,6 @@ static enum hr_status find_people(struct relay *self, const struct slot *slot,
 	return dispatch_find(self->options.dispatch, slot->messages[0], out);
 }
 
-static char *pair_of(const struct slot *slot)
-{
-	struct slice sender = slot_sender(slot);
-	struct slice recipient = slot_recipient(slot);
-
-	return str_format("%.*s %.*s", (int)sender.len, sender.data, (int)recipient.len,
-			  recipient.data);
-}
-
 static void write_letter(struct relay *self, struct slot *slot, const struct letter_words *words,
 			 const struct mail_send_answer *known)
 {
@@ -149,11 +182,6 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 	slot->is_digest_closed = true;
 	if (!mail || self->is_draining || find_people(self, slot, &people) != HR_OK || !people.to)
 		return; /* looked at again by the next pump */
-	enum config_mail_mode mode = letter_mode(mail, known->choice);
-	if (mode == MAIL_OFF) {
-		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, LETTER_UNWANTED);
-		return;
-	}
 	slot->thread = known->thread;
 	if (known->taken > 0) { /* before a crash; the queue did not know yet */
 		if ((size_t)known->taken < slot->count)
@@ -161,11 +189,18 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		relay_suppress(slot, "it was sent before");
 		return;
 	}
+	enum config_mail_mode mode = letter_mode(mail, known->choice);
+	if (mode == MAIL_OFF) {
+		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, LETTER_UNWANTED);
+		return;
+	}
+	if (known->held) {
+		wait_behind(self, slot, known->held);
+		return;
+	}
 	if (letter_is_capped(mail, known)) {
-		scoped_str pair = pair_of(slot);
-
 		relay_defer(slot, time_usec() + INT64_C(1000) * CAPPED_MS, LETTER_CAPPED);
-		held_put(self->held, slice_str(pair), slot->not_before);
+		hold(self, slot);
 		return;
 	}
 	struct letter letter = {
@@ -232,7 +267,9 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 			  .person = slice_str(to->address),
 			  .peer = slot_sender(slot),
 			  .message_id = slice_str(message_id),
-			  .stanza_id = f->stanza_id,
+			  .stanza_id = f->is_copy ? (struct slice){ 0 } : f->stanza_id,
+			  .recipient = slot_recipient(slot),
+			  .envelope_id = f->id,
 			  .sender = f->from,
 			  .thread = slice_str(words->thread),
 			  .subject = slice_str(words->subject),
@@ -240,46 +277,49 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 		  known, &asking, sizeof asking);
 }
 
-/* Whether it is a copy of what the person has in the chat too. One that is younger than what copies
- * wait for is not: the person got an installation since. */
-static bool is_copy(const struct slot *slot, const struct config_mail *mail,
-		    const struct person *person)
+/* Whether the person got an installation of this site since it was queued. Behind another site's it
+ * goes by mail: that site would see its own message come back. */
+static bool has_chat(const struct relay *self, const struct slot *slot, const struct person *to)
 {
-	msec age = (time_usec() - slot->messages[0]->f.received) / 1000;
+	const struct dispatch *dispatch = self->options.dispatch;
 
-	return !person->outsider && person->installation && person->native && mail->away_ms > 0 &&
-	       age >= mail->away_ms;
+	return !slot_is_copy(slot) && route_find(registry_routes(dispatch->registry), to,
+						 address_text_domain(slot_recipient(slot)))
+						      .kind == ROUTE_INSTALLATION;
+}
+
+static void start_mail(struct relay *self, struct slot *slot, const struct config_mail *mail,
+		       const struct person *to)
+{
+	struct letter_words words;
+	usec held = held_back(self, slot);
+
+	letter_words_read(slot, &words);
+	if (words.count == 0)
+		relay_suppress(slot, LETTER_EMPTY);
+	else if (held)
+		wait_behind(self, slot, held);
+	else if (pg_is_up(self->options.dispatch->pg))
+		ask(self, slot, &words, mail, to);
+	letter_words_clear(&words);
 }
 
 void relay_start(struct relay *self, struct slot *slot, const struct config_mail *mail)
 {
 	const struct envelope_fields *f = &slot->messages[0]->f;
 	struct dispatch_people people;
-	struct letter_words words;
-	usec held;
 
 	if (find_people(self, slot, &people) != HR_OK)
 		return;
-	slot->is_away = people.to && is_copy(slot, mail, people.to);
 	if (!people.to || !people.to->enabled) {
 		relay_bounce(slot, BOUNCE_ITEM_NOT_FOUND, "nobody has this address");
-		return;
-	}
-	if (f->expires && f->expires < time_usec()) {
+	} else if (f->expires && f->expires < time_usec()) {
 		relay_bounce(slot, BOUNCE_REMOTE_TIMEOUT, "the mail could not be sent in time");
-		return;
+	} else if (has_chat(self, slot, people.to)) {
+		if (slot->count > 1) /* each by itself: it may be for the mail again by then */
+			slots_split(&self->slots, slot, 1);
+		slot_move(slot);
+	} else {
+		start_mail(self, slot, mail, people.to);
 	}
-	scoped_str pair = pair_of(slot);
-
-	letter_words_read(slot, &words);
-	held = held_until(self->held, slot_recipient(slot), time_usec());
-	if (!held)
-		held = held_until(self->held, slice_str(pair), time_usec());
-	if (words.count == 0)
-		relay_suppress(slot, LETTER_EMPTY);
-	else if (held)
-		slot_defer(slot, held);
-	else if (pg_is_up(self->options.dispatch->pg))
-		ask(self, slot, &words, mail, people.to);
-	letter_words_clear(&words);
 }

@@ -13,13 +13,24 @@ struct slice slot_sender(const struct slot *slot)
 	return address_text_bare(slot->messages[0]->f.from);
 }
 
+struct slice slot_id(const struct slot *slot)
+{
+	return slot->messages[0]->f.id;
+}
+
+bool slot_is_copy(const struct slot *slot)
+{
+	return slot->messages[0]->f.is_copy;
+}
+
 static bool may_join(const struct slot *slot, const struct envelope *envelope)
 {
 	return slot->state == SLOT_WAITS && !slot->is_digest_closed &&
 	       slot->count < SLOT_MESSAGES_MAX &&
 	       slice_eq(slot_recipient(slot), address_text_bare(envelope->f.to)) &&
 	       slice_eq(slot_sender(slot), address_text_bare(envelope->f.from)) &&
-	       envelope_is_error(envelope) == envelope_is_error(slot->messages[0]);
+	       envelope_is_error(envelope) == envelope_is_error(slot->messages[0]) &&
+	       envelope->f.is_copy == slot_is_copy(slot);
 }
 
 static struct slot *last_slot(const struct slots *slots)
@@ -121,4 +132,9 @@ void slot_defer(struct slot *slot, usec not_before)
 {
 	end(slot, SLOT_DEFER);
 	slot->not_before = not_before;
+}
+
+void slot_move(struct slot *slot)
+{
+	end(slot, SLOT_MOVE);
 }

@@ -18,6 +18,7 @@ enum slot_end {
 	SLOT_TAKEN,  /* the queue may move past it */
 	SLOT_BOUNCE, /* back to the sender */
 	SLOT_DEFER,  /* not before `not_before` */
+	SLOT_MOVE,   /* to where its recipient is now */
 };
 
 struct slot {
@@ -32,7 +33,7 @@ struct slot {
 	char *reason;	/* owned: of a bounce */
 	int64_t thread; /* the conversation, once known */
 	usec not_before;
-	bool is_away; /* a copy for somebody who has chat: nobody is told what becomes of it */
+	bool holds_all; /* SLOT_DEFER: whatever is for that recipient, not of that sender alone */
 	bool is_digest_closed; /* takes no more messages */
 	void *submission;
 };
@@ -43,7 +44,8 @@ struct slots {
 };
 
 /* Adds the message of that seq, which follows the last: to the last slot, if that still waits and
- * is of the same sender and recipient, else to a new one. False: no room. */
+ * is of the same sender and recipient and the same kind (a copy, an error), else to a new one.
+ * False: no room. */
 bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void *owner);
 /* Whether a slot before it is for the same recipient and not done. */
 bool slots_is_blocked(const struct slots *slots, const struct slot *slot);
@@ -55,5 +57,8 @@ void slots_clear(struct slots *slots);
 void slot_taken(struct slot *slot);
 void slot_bounce(struct slot *slot, enum bounce bounce, const char *reason); /* copied */
 void slot_defer(struct slot *slot, usec not_before);
+void slot_move(struct slot *slot);
+bool slot_is_copy(const struct slot *slot);	      /* of what its recipient has in the chat */
+struct slice slot_id(const struct slot *slot);	      /* of its first message's envelope */
 struct slice slot_recipient(const struct slot *slot); /* bare */
 struct slice slot_sender(const struct slot *slot);    /* bare */

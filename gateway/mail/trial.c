@@ -123,7 +123,7 @@ static enum hr_status answer_mail(const struct trial *trial, const struct draft 
 
 	if (is_later)
 		buf_add_str(&reason, "it waits: " LETTER_CAPPED "; then ");
-	else if (trial->slots.first->is_away)
+	else if (slot_is_copy(trial->slots.first))
 		buf_format(&reason, "after %lld s without a receipt, ",
 			   (long long)trial->mail->away_ms / 1000);
 	buf_format(&reason, "MAIL FROM:<" SLICE_FMT ">%s RCPT TO:<" SLICE_FMT ">",
@@ -179,7 +179,7 @@ static enum hr_status write_mail(struct trial *trial)
 		status = answer_none(trial, LETTER_EMPTY);
 	else if (mode != MAIL_OFF)
 		status = compose(trial, &words, mode);
-	else if (trial->slots.first->is_away)
+	else if (slot_is_copy(trial->slots.first))
 		status = answer_none(trial, "it stays in the chat: " LETTER_UNWANTED);
 	else
 		status = answer_bounce(trial, BOUNCE_RECIPIENT_UNAVAILABLE, LETTER_UNWANTED);
@@ -227,7 +227,7 @@ static enum hr_status follow(struct trial *trial)
 		return answer_none(trial, text);
 	case ROUTE_INSTALLATION:
 		trial->mail = mail_of_away(trial);
-		trial->slots.first->is_away = true;
+		trial->envelope->f.is_copy = true; /* nobody else has it */
 		break;
 	case ROUTE_MAIL:
 		trial->mail = route.mail;

@@ -58,12 +58,13 @@ SELECT is((SELECT min(seq) FROM hedgerow.journal_read(1, 8, 100)), 9::bigint, 'f
 
 -- what is deferred, and receipts
 SELECT is((SELECT id FROM hedgerow.journal_open('mail:example.com')), 3::bigint, 'a queue for mail');
-CREATE FUNCTION pg_temp.defer(number bigint, at timestamptz, id text, recipient text, awaits text DEFAULT NULL) RETURNS bigint[] LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.defer(number bigint, at timestamptz, id text, recipient text, awaits text DEFAULT NULL, whole boolean DEFAULT false) RETURNS bigint[] LANGUAGE sql AS $$
 	SELECT hedgerow.journal_commit('n1', number, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-		'{3}', ARRAY[at], ARRAY[convert_to(id, 'UTF8')], '{s@x}', ARRAY[recipient], ARRAY[awaits], ARRAY[awaits IS NOT NULL], '{NULL}', ARRAY[convert_to(id, 'UTF8')])
+		'{3}', ARRAY[at], ARRAY[convert_to(id, 'UTF8')], '{s@x}', ARRAY[recipient], ARRAY[awaits], ARRAY[awaits IS NOT NULL], '{NULL}', ARRAY[convert_to(id, 'UTF8')],
+		later_whole => ARRAY[whole])
 $$;
 CREATE FUNCTION pg_temp.mailed() RETURNS text[] LANGUAGE sql AS $$
-	SELECT array_agg(seq || convert_from(envelope, 'UTF8') ORDER BY seq) FROM hedgerow.journal_read(3, 0, 100)
+	SELECT array_agg(seq || replace(encode(envelope, 'escape'), E'`\001', ' copy') ORDER BY seq) FROM hedgerow.journal_read(3, 0, 100)
 $$;
 SELECT is(pg_temp.defer(13, now() + interval '1 hour', 'a', 'r@x', 'm1'), '{}', 'a copy that waits for a receipt');
 SELECT is(pg_temp.defer(14, now() - interval '1 second', 'b', 'r@x', 'm2'), '{}', 'another');
@@ -71,10 +72,9 @@ SELECT is(pg_temp.defer(15, now() - interval '1 second', 'b', 'r@x', 'm2'), '{}'
 SELECT is(pg_temp.defer(16, now() + interval '1 hour', 'c', 'r@x'), '{}', 'and what was not taken');
 SELECT is(pg_temp.defer(17, now() + interval '1 hour', 'd', 'q@x', 'm3'), '{}', 'for somebody else too');
 SELECT is((SELECT count(*) FROM hedgerow.journal_asked()), 3::bigint, 'it is known what was asked for');
-SELECT is((SELECT array_agg(pair) FROM hedgerow.journal_held(3)), ARRAY['s@x r@x'], 'and who has to wait');
 SELECT is((SELECT head FROM hedgerow.queue WHERE id = 3), 0::bigint, 'nothing of it is in the queue');
 SELECT is(hedgerow.journal_due(), 2::bigint, 'what is due goes with what waits for the same pair');
-SELECT is(pg_temp.mailed(), '{1a,2b}', 'in order');
+SELECT is(pg_temp.mailed(), '{1a copy,2b copy}', 'in order, as the copies that they are');
 SELECT is(hedgerow.journal_due(), 0::bigint, 'once');
 SELECT is(hedgerow.journal_commit('n1', 18, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
 	cancel_recipient => '{q@x}', cancel_sender => '{other@x}', cancel_awaits => '{m3}'), '{}', 'a receipt for another sender');
@@ -83,7 +83,7 @@ SELECT is(hedgerow.journal_commit('n1', 19, '{}', '{}', '{}', '{}', '{}', '{}', 
 	cancel_recipient => '{q@x}', cancel_sender => '{s@x}', cancel_awaits => '{m3}'), '{}', 'the right one');
 UPDATE hedgerow.deferred SET not_before = now();
 SELECT is(hedgerow.journal_due(), 1::bigint, 'makes the copy go');
-SELECT is(pg_temp.mailed(), '{1a,2b,3c}', 'what was not taken comes again');
+SELECT is(pg_temp.mailed(), '{1a copy,2b copy,3c}', 'what was not taken comes again');
 SELECT is(pg_temp.ack(20, 3, 3), '{0}', 'and is acknowledged');
 
 -- dead letters
@@ -160,4 +160,11 @@ SELECT is(ARRAY[hedgerow.journal_lease('link:boston'), hedgerow.journal_lease('l
 SELECT hedgerow.journal_end_lease('link:boston') \g /dev/null
 SELECT hedgerow.journal_end_lease('link:boston') \g /dev/null
 SELECT is(hedgerow.is_leased('link:boston'), false, 'and ended at once');
+-- a message and its own copy
+SELECT is(pg_temp.defer(1901, now() + interval '1 hour', 'e', 'r@x', 'm5'), '{}', 'a copy of what waits for a chat');
+SELECT is(pg_temp.defer(1902, now() + interval '2 hours', 'e', 'r@x', NULL, true), '{}', 'which is taken away');
+SELECT is((SELECT array_agg(row(awaits, whole, not_before > now() + interval '1 hour')::text) FROM hedgerow.deferred), '{"(,t,t)"}', 'leaves the message alone');
+SELECT is(pg_temp.defer(1903, now(), 'e', 'r@x', 'm5'), '{}', 'and no copy');
+SELECT is((SELECT array_agg(row(awaits, whole, not_before > now() + interval '1 hour')::text) FROM hedgerow.deferred), '{"(,t,t)"}', 'takes its place');
+DELETE FROM hedgerow.deferred;
 SELECT * FROM finish();

@@ -112,6 +112,34 @@ SELECT is((SELECT standing FROM hedgerow.mail_report(1, 'a@x', 1)), 'new', 'but 
 SELECT is((SELECT count(*) FROM hedgerow.mail_report(1, 'c@y', 9)), 0::bigint, 'no report is about a mail that came');
 SELECT is((SELECT count(*) FROM hedgerow.mail_report(1, 'zzz', 9)), 0::bigint, 'nor about one that is not known');
 SELECT is((SELECT count(*) FROM hedgerow.mail_report(2, 'a@x', 9)), 0::bigint, 'or is of another conversation');
+-- what was taken, what a copy leaves out, and what an earlier message holds back
+RESET ROLE;
+SELECT is((SELECT row(sent, received)::text FROM hedgerow.mail_threads), '(1,2)', 'operators see how many mails went: those that were taken');
+ALTER TABLE hedgerow.mail_thread ALTER id SET DEFAULT hashtext(gen_random_uuid()::text)::bigint + 4294967296;
+INSERT INTO hedgerow.queue (name) VALUES ('mail:example.com'), ('mail:example.org');
+INSERT INTO hedgerow.deferred (queue, not_before, envelope_id, sender, recipient, awaits, whole, envelope)
+	SELECT q.id, a.at, convert_to(a.id, 'UTF8'), a.sender, a.recipient, a.awaits, a.whole, '' FROM hedgerow.queue q, (VALUES
+		('3', 'ada@example.com', 'c2@example.com', NULL, false, timestamptz '2026-01-01Z'), ('5', 'ada@example.com', 'c2@example.com', NULL, false, '2026-01-02Z'),
+		('2', 'ada@example.com', 'c2@example.com', 's', false, '2026-01-03Z'), ('7', 'bob@example.com', 'c2@example.com', NULL, true, '2026-01-04Z'),
+		('1', 'ada@example.com', 'c3@example.com', NULL, true, '2026-01-05Z')) a (id, sender, recipient, awaits, whole, at)
+	WHERE q.name = 'mail:example.com';
+SET ROLE hedgerow_gateway;
+CREATE FUNCTION pg_temp.held(domain text, peer text, id text) RETURNS text LANGUAGE sql AS $$
+	SELECT to_char(held AT TIME ZONE 'UTC', 'DD') FROM hedgerow.mail_send(domain, 'carla@example.com', peer, 'h@x', NULL, peer, NULL, NULL, 'c2@example.com', convert_to(id, 'UTF8'))
+$$;
+SELECT is(ARRAY(SELECT coalesce(pg_temp.held('example.com', 'ada@example.com', i::text), '-') FROM generate_series(1, 9) i), '{-,-,-,01,01,02,02,04,04}',
+	'a message is held by what is deferred and came before it');
+SELECT is(ARRAY(SELECT coalesce(pg_temp.held('example.com', 'eve@example.com', i::text), '-') FROM generate_series(1, 9) i), '{-,-,-,-,-,-,-,04,04}',
+	'of others only where the smarthost takes nothing for the recipient');
+SELECT is(pg_temp.held('example.org', 'ada@example.com', '9'), NULL, 'and of the same domain');
+SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', NULL, 'ada@example.com/desk', NULL, NULL) \g /dev/null
+SELECT is((SELECT count(*) FROM hedgerow.mail_report(1, 'copy@x', 9)), 0::bigint, 'a report of a copy is about no message');
+SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', 's9', 'ada@example.com/desk', NULL, NULL) \g /dev/null
+SELECT is((SELECT stanza_id FROM hedgerow.mail_report(1, 'copy@x', 9)), 's9', 'unless the message is mailed itself');
+RESET ROLE;
+DELETE FROM hedgerow.deferred; DELETE FROM hedgerow.queue; DELETE FROM hedgerow.mail_message WHERE message_id IN ('h@x', 'copy@x');
+DELETE FROM hedgerow.mail_thread WHERE peer <> 'ada@example.com' OR domain <> 'example.com';
+SET ROLE hedgerow_gateway;
 SELECT is(hedgerow.mail_forget(), 0::bigint, 'what is used stays');
 UPDATE hedgerow.mail_thread SET used_at = now() - interval '91 days';
 SELECT is(hedgerow.mail_forget(), 1::bigint, 'what is not, goes');

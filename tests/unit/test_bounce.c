@@ -87,6 +87,19 @@ static void answers_only_what_may_be_answered(void **state)
 	}
 }
 
+static void nobody_is_told_what_becomes_of_a_copy(void **state)
+{
+	(void)state;
+	struct envelope_fields fields = whole;
+	scoped(envelope) bounce = NULL;
+
+	fields.kind = ENVELOPE_MESSAGE;
+	fields.type = slice_lit("chat");
+	fields.is_copy = true;
+	scoped(envelope) copy = envelope_new(&fields);
+	assert_int_equal(envelope_bounce(copy, BOUNCE_NOT_ALLOWED, "no", noon, &bounce), HR_NONE);
+}
+
 static void answers_the_sender_in_the_words_of_rfc_6120(void **state)
 {
 	(void)state;
@@ -178,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_every_reason_of_a_bounce),
 		cmocka_unit_test(answers_only_what_may_be_answered),
+		cmocka_unit_test(nobody_is_told_what_becomes_of_a_copy),
 		cmocka_unit_test(answers_the_sender_in_the_words_of_rfc_6120),
 		cmocka_unit_test(says_nothing_more_when_there_is_no_text),
 		cmocka_unit_test(cuts_a_long_text_between_characters),

@@ -425,7 +425,49 @@ static void what_is_deferred_comes_later_unless_its_receipt_came(void **state)
 	while (!queue_peek(journal_queue(scene->target), &seq))
 		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
 	assert_int_equal(number_of(queue_peek(journal_queue(scene->target), &seq)), 2);
+	assert_true(queue_peek(journal_queue(scene->target), &seq)->f.is_copy);
 	assert_int_equal(queue_head(journal_queue(scene->target)), 1);
+	scene_free(scene);
+}
+
+/* What was due and is deferred again is what it was. */
+static void what_is_deferred_again_stays_a_copy_or_none(void **state)
+{
+	struct scene *scene = scene_new("again");
+
+	(void)state;
+	scene->accept_all = false;
+	journal_consume(scene->target, on_ready, scene);
+	scene->put = scene->want = 2;
+	while (!scene->ready)
+		uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+	for (int n = 0; n < 2; n++) {
+		scoped(envelope) envelope = envelope_new(&(struct envelope_fields){
+			.stanza_id = slice_lit("m"),
+			.from = slice_lit("ada@example.com/home"),
+			.to = slice_lit("bob@example.com"),
+			.received = 1,
+			.is_copy = n == 0,
+		});
+		int done = 0, due = 0;
+		int64_t seq;
+
+		journal_put(scene->journal,
+			    &(struct journal_entry){ .envelope = envelope,
+						     .later = { scene->target, 1, .whole = n },
+						     .done = count_up,
+						     .arg = &done });
+		while (!done)
+			uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+		journal_due(scene->breaker, on_due, &due);
+		while (!due)
+			uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+		journal_look(scene->journal);
+		while (!queue_peek(journal_queue(scene->target), &seq))
+			uv_run(loop_uv(scene->loop), UV_RUN_ONCE);
+		assert_int_equal(queue_peek(journal_queue(scene->target), &seq)->f.is_copy, n == 0);
+		queue_take(journal_queue(scene->target));
+	}
 	scene_free(scene);
 }
 
@@ -461,6 +503,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_may_have_gone_is_known_to_who_comes_after),
 		cmocka_unit_test(what_was_accepted_is_kept_when_the_queue_is_let_go),
 		cmocka_unit_test(what_is_deferred_comes_later_unless_its_receipt_came),
+		cmocka_unit_test(what_is_deferred_again_stays_a_copy_or_none),
 		cmocka_unit_test(two_gateways_cannot_share_a_node_name),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/node.h"
 
-/* Messages, numbered from 1, wait in a queue. */
+/* Messages, numbered from 1, wait in a queue; in that of a mail, the odd ones are copies. */
 static void wait_in(struct node *node, const char *queue, const char *from, const char *to, int n)
 {
 	struct journal_target *target = journal_target(node->journal, queue);
@@ -18,6 +18,7 @@ static void wait_in(struct node *node, const char *queue, const char *from, cons
 			.received = 1,
 			.hops = { slice_lit("here") },
 			.hop_count = strncmp(queue, "link:", 5) == 0,
+			.is_copy = strncmp(queue, "mail:", 5) == 0 && i % 2 == 1,
 		});
 
 		journal_put(node->journal,
@@ -85,6 +86,32 @@ static void what_nobody_would_miss_is_kept_for_the_operator(void **state)
 	       "eve@gone.example its destination was removed, and nobody has the address of its "
 	       "sender any more");
 	expect("SELECT count(*) FROM hedgerow.dead_letter", "2");
+}
+
+/* Who got an installation since it was queued for mail has not seen it: nothing but the mark tells
+ * it from what they have. */
+static void what_waits_for_a_mail_that_is_no_more_goes_to_the_chat_but_for_copies(void **state)
+{
+	(void)state;
+	scoped(node) node = node_new("n1");
+
+	wait_in(node, "mail:example.com", "ada@example.com/home", "bob@example.com", 4);
+	run_until(node, nothing_waits);
+	expect(AT_IM("<body>(.*)</body>"), "bob@example.com 2, bob@example.com 4");
+	expect("SELECT count(*) FROM hedgerow.dead_letter", "0");
+}
+
+static void what_can_not_be_mailed_any_more_is_sent_back_but_for_copies(void **state)
+{
+	(void)state;
+	sql("UPDATE hedgerow.person SET installation = NULL WHERE anchor = 'bob'");
+	scoped(node) node = node_new("n1");
+
+	wait_in(node, "mail:example.com", "ada@example.com/home", "bob@example.com", 2);
+	wait_in(node, "mail:example.com", "eve@gone.example", "bob@example.com", 2);
+	run_until(node, nothing_waits);
+	expect(AT_IM("recipient-unavailable"), "ada@example.com/home recipient-unavailable");
+	expect("SELECT string_agg(sender, ', ') FROM hedgerow.dead_letter", "eve@gone.example");
 }
 
 /* The first of two may have gone over the link, which is no more. */
@@ -183,6 +210,12 @@ int main(int argc, char **argv)
 						node_begin, node_end),
 		cmocka_unit_test_setup_teardown(what_nobody_would_miss_is_kept_for_the_operator,
 						node_begin, node_end),
+		cmocka_unit_test_setup_teardown(
+			what_waits_for_a_mail_that_is_no_more_goes_to_the_chat_but_for_copies,
+			node_begin, node_end),
+		cmocka_unit_test_setup_teardown(
+			what_can_not_be_mailed_any_more_is_sent_back_but_for_copies, node_begin,
+			node_end),
 		cmocka_unit_test_setup_teardown(what_may_have_arrived_says_so, node_begin,
 						node_end),
 		cmocka_unit_test_setup_teardown(another_way_is_taken_where_there_is_one, node_begin,

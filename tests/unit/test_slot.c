@@ -9,10 +9,11 @@
 
 #include <cmocka.h>
 
-static struct envelope *from_to(const char *from, const char *to, const char *type)
+static struct envelope *from_to(const char *from, const char *to, const char *kind)
 {
 	return envelope_new(&(struct envelope_fields){
-		.type = slice_str(type),
+		.type = slice_str(strcmp(kind, "error") == 0 ? "error" : "chat"),
+		.is_copy = strcmp(kind, "copy") == 0,
 		.from = slice_str(from),
 		.to = slice_str(to),
 		.received = 1,
@@ -44,6 +45,7 @@ static void consecutive_messages_of_a_pair_are_one_mail(void **state)
 		{ "a@x>b@x a@x>c@x a@x>b@x", "1-1 2-2 3-3" },
 		{ "a@x>b@x c@x>b@x", "1-1 2-2" },
 		{ "a@x>b@x a@x>b@x!error a@x>b@x!error", "1-1 2-3" },
+		{ "a@x>b@x!copy a@x>b@x!copy a@x>b@x", "1-2 3-3" },
 	};
 
 	(void)state;
@@ -144,20 +146,31 @@ static void there_is_no_end_of_room(void **state)
 static void what_follows_something_deferred_waits_as_long(void **state)
 {
 	scoped(held) held = held_new();
+	static const struct slice ids[] = { slice_lit("0123456789abcde0"),
+					    slice_lit("0123456789abcde1"),
+					    slice_lit("0123456789abcde2"),
+					    slice_lit("0123456789abcde3") };
 
 	(void)state;
-	assert_int_equal(held_until(held, slice_lit("b@x"), 10), 0);
-	held_put(held, slice_lit("b@x"), 20);
-	held_put(held, slice_lit("b@x"), 30);
-	assert_int_equal(held_until(held, slice_lit("b@x"), 10), 30);
-	assert_int_equal(held_until(held, slice_lit("c@x"), 10), 0);
-	assert_int_equal(held_until(held, slice_lit("b@x"), 30), 0);
-	assert_int_equal(held_until(held, slice_lit("b@x"), 10), 0); /* it is forgotten */
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[2], 10), 0);
+	held_put(held, slice_lit("b@x"), ids[1], 30, 10);
+	held_put(held, slice_lit("b@x"), ids[2], 20, 10);
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[3], 10), 30);
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[2], 10), 30);
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[1], 10), 0); /* it is the first */
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[0], 10), 0); /* and that before */
+	assert_int_equal(held_until(held, slice_lit("c@x"), ids[3], 10), 0);
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[3], 30), 0);
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[3], 10), 0); /* it is forgotten */
+	held_put(held, slice_lit("b@x"), ids[2], 20, 10);
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[2], 10), 0);
+	held_put(held, slice_lit("b@x"), ids[0], 20, 10); /* one that was deferred before */
+	assert_int_equal(held_until(held, slice_lit("b@x"), ids[1], 10), 20);
 	for (int i = 0; i < 30000; i++) {
 		scoped_str name = str_format("p%d@x", i);
 
-		held_put(held, slice_str(name), 100);
-		assert_int_equal(held_until(held, slice_str(name), 10), 100);
+		held_put(held, slice_str(name), ids[0], 100, 10);
+		assert_int_equal(held_until(held, slice_str(name), ids[1], 10), 100);
 	}
 }
 
