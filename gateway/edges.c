@@ -85,6 +85,7 @@ enum hr_status edges_listen(struct edges *edges, struct hr_err *err)
 			&(struct postbox_options){
 				.listen = options->mail_listen,
 				.size_max = (size_t)options->mail_size * 1024 * 1024,
+				.memory_max = (size_t)options->mail_memory * 1024 * 1024,
 				.secrets = options->secrets,
 				.dispatch = edges->dispatch,
 				.switchboard = edges->switchboard,

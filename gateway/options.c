@@ -27,6 +27,8 @@ const struct ini_option gateway_option_table[] = {
 	       .high = 3600000),
 	OPTION("mail", "listen", OPTION_TEXT, mail_listen),
 	OPTION("mail", "size", OPTION_NUMBER, mail_size, .value = "35", .low = 1, .high = 1024),
+	OPTION("mail", "memory", OPTION_NUMBER, mail_memory, .value = "256", .low = 1,
+	       .high = 65536),
 	OPTION("mail", "retry_min", OPTION_DURATION, mail_retry_min, .value = "1m", .low = 100,
 	       .high = 86400000),
 	OPTION("mail", "retry_max", OPTION_DURATION, mail_retry_max, .value = "1h", .low = 100,
@@ -67,5 +69,10 @@ enum hr_status gateway_options_check(const struct gateway_options *options, stru
 			"[gateway] secrets is not set, and there is no $CREDENTIALS_DIRECTORY");
 	if (check_endpoint(options->listen, err) != HR_OK)
 		return err->status;
+	if (options->mail_memory < options->mail_size)
+		return err_set(err, HR_FAIL,
+			       "[mail] memory = %lld: must have room for one mail of [mail] size = "
+			       "%lld MiB",
+			       (long long)options->mail_memory, (long long)options->mail_size);
 	return key_file_read(options->secrets, options->key, &key, err);
 }

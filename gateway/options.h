@@ -11,7 +11,7 @@ struct gateway_options {
 	char *listen, *key;
 	msec heartbeat, retry_max;
 	char *mail_listen;
-	int64_t mail_size; /* MiB */
+	int64_t mail_size, mail_memory; /* MiB */
 	msec mail_retry_min, mail_retry_max;
 };
 
@@ -19,6 +19,7 @@ struct gateway_options {
 extern const struct ini_option gateway_option_table[];
 extern const size_t gateway_option_count;
 
-/* Checks what can be checked without a database: the secrets directory, the link key. */
+/* Checks what can be checked without a database: what contradicts itself, the secrets directory,
+ * the link key. */
 HR_MUST_USE enum hr_status gateway_options_check(const struct gateway_options *options,
 						 struct hr_err *err);

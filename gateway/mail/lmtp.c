@@ -39,6 +39,13 @@ void lmtp_refuse_command(struct lmtp *lmtp, const char *reply)
 		lmtp_end(lmtp, "421 4.7.0 Too many errors");
 }
 
+/* What is held of the mail goes. */
+static void drop_mail(struct lmtp *lmtp)
+{
+	lmtp->room->held -= lmtp->mail.len;
+	buf_free(&lmtp->mail);
+}
+
 static void clear_slots(struct lmtp *lmtp)
 {
 	for (size_t i = 0; i < lmtp->slot_count; i++) {
@@ -63,8 +70,7 @@ void lmtp_reset(struct lmtp *lmtp)
 	lmtp->recipients = NULL;
 	free(lmtp->sender);
 	lmtp->sender = NULL;
-	buf_free(&lmtp->mail);
-	lmtp->mail.overflowed = false;
+	drop_mail(lmtp);
 	lmtp->state = LMTP_READY;
 	lmtp->ops->reset(lmtp->ctx);
 }
@@ -120,11 +126,11 @@ static void keep_accepted(struct lmtp *lmtp)
 	lmtp->replied = 0;
 }
 
-static void refuse_large(struct lmtp *lmtp)
+static void refuse_all(struct lmtp *lmtp, enum lmtp_answer answer)
 {
 	for (size_t i = 0; i < lmtp->slot_count; i++)
-		lmtp->slots[i].reply = str_format("%s %s", answers[LMTP_TOO_LARGE].code,
-						  answers[LMTP_TOO_LARGE].text);
+		lmtp->slots[i].reply =
+			str_format("%s %s", answers[answer].code, answers[answer].text);
 	say_replies(lmtp);
 }
 
@@ -133,8 +139,9 @@ static void hand_over(struct lmtp *lmtp)
 {
 	keep_accepted(lmtp);
 	lmtp->state = LMTP_WAITING;
-	if (lmtp->mail.overflowed) {
-		refuse_large(lmtp);
+	if (lmtp->is_refused) {
+		refuse_all(lmtp,
+			   lmtp->mail_bytes > lmtp->size_max ? LMTP_TOO_LARGE : LMTP_TOO_MUCH);
 		return;
 	}
 	lmtp->recipients = mem_array(struct lmtp_recipient, lmtp->slot_count);
@@ -156,6 +163,14 @@ static struct slice waiting(const struct lmtp *lmtp)
 	return (struct slice){ lmtp->in.data + lmtp->taken, lmtp->in.len - lmtp->taken };
 }
 
+bool lmtp_has_room(struct lmtp *lmtp, size_t len)
+{
+	bool has = len <= lmtp->room->max - lmtp->room->held;
+
+	lmtp->room->refused += !has;
+	return has;
+}
+
 /* Takes `len` bytes of the input, which are part of the mail. */
 static void keep_mail(struct lmtp *lmtp, size_t len)
 {
@@ -163,8 +178,14 @@ static void keep_mail(struct lmtp *lmtp, size_t len)
 
 	lmtp->taken += len;
 	lmtp->mail_bytes += len;
-	if (!lmtp->mail.overflowed)
+	if (!lmtp->is_refused && (lmtp->mail_bytes > lmtp->size_max || !lmtp_has_room(lmtp, len))) {
+		lmtp->is_refused = true;
+		drop_mail(lmtp);
+	}
+	if (!lmtp->is_refused) {
 		buf_add_slice(&lmtp->mail, bytes);
+		lmtp->room->held += len;
+	}
 	if (lmtp->mail_bytes / (1 + TOO_LARGE_SKIP_FACTOR) > lmtp->size_max)
 		lmtp_end(lmtp, "421 4.3.4 The mail is far larger than this server takes");
 }
@@ -338,6 +359,7 @@ struct lmtp *lmtp_new(const struct lmtp_options *options, const struct lmtp_ops 
 
 	lmtp->host = str_dup(options->host);
 	lmtp->size_max = options->size_max;
+	lmtp->room = options->room;
 	lmtp->ops = ops;
 	lmtp->ctx = ctx;
 	lmtp->in = BUF_INIT(INPUT_MAX);
@@ -360,7 +382,7 @@ void lmtp_free(struct lmtp *lmtp)
 	free(lmtp->host);
 	buf_free(&lmtp->in);
 	buf_free(&lmtp->out);
-	buf_free(&lmtp->mail);
+	drop_mail(lmtp);
 	free(lmtp);
 }
 

@@ -62,9 +62,18 @@ struct lmtp_ops {
 	void (*reset)(void *ctx);
 };
 
+/* For the mails that sessions are taking at the same time. One that finds no room is answered with
+ * LMTP_TOO_MUCH, for which the client comes again, and gives back at once what it had: the others
+ * get on. */
+struct lmtp_room {
+	size_t max, held; /* bytes; max: not less than that of one mail */
+	uint64_t refused; /* mails that found none */
+};
+
 struct lmtp_options {
-	const char *host; /* of the greeting; copied */
-	size_t size_max;  /* bytes of a mail */
+	const char *host;	/* of the greeting; copied */
+	size_t size_max;	/* bytes of a mail */
+	struct lmtp_room *room; /* shared and borrowed */
 };
 
 struct lmtp;

@@ -81,7 +81,9 @@ static const char *take_size(struct lmtp *lmtp, struct slice value)
 		    __builtin_add_overflow(size, (size_t)(value.data[i] - '0'), &size))
 			size = SIZE_MAX / 10;
 	}
-	return size > lmtp->size_max ? "552 5.3.4 The mail is larger than this server takes" : NULL;
+	if (size > lmtp->size_max)
+		return "552 5.3.4 The mail is larger than this server takes";
+	return lmtp_has_room(lmtp, size) ? NULL : "452 4.3.1 No room now, try again later";
 }
 
 static const char *take_body(struct lmtp *lmtp, struct slice value)
@@ -240,6 +242,7 @@ static void run_data(struct lmtp *lmtp, struct slice args)
 	} else {
 		lmtp->state = LMTP_DATA;
 		lmtp->is_line_start = true;
+		lmtp->is_refused = false;
 		lmtp->mail_bytes = 0;
 		lmtp_reply(lmtp, "354 End with a dot on a line by itself");
 	}

@@ -18,5 +18,8 @@ struct metric mail_metrics[MAIL_METRICS] = {
 	[MAIL_RECEIVED_DROPPED] = { "mail_received_dropped_total",
 				    "Automatic mails taken and not answered", 0, false },
 	[MAIL_REPORTS] = { "mail_reports_total", "Delivery reports that became errors", 0, false },
+	[MAIL_HELD] = { "mail_bytes_held", "Bytes of mails that LMTP is taking", 0, true },
+	[MAIL_CROWDED] = { "mail_crowded_total", "Mails put off by LMTP for want of room", 0,
+			   false },
 	[MAIL_SESSIONS] = { "mail_sessions", "LMTP connections that are open", 0, true },
 };

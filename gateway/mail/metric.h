@@ -16,6 +16,8 @@ enum mail_metric {
 	MAIL_RECEIVED_DROPPED,
 	MAIL_REPORTS,
 	MAIL_SESSIONS,
+	MAIL_HELD,
+	MAIL_CROWDED,
 	MAIL_METRICS
 };
 extern struct metric mail_metrics[MAIL_METRICS];

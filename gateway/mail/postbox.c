@@ -11,6 +11,7 @@ struct postbox {
 	struct postbox_options options; /* listen is owned */
 	struct server *server;		/* NULL: draining */
 	struct deliveries *deliveries;
+	struct lmtp_room room;
 	struct visit_host host;
 	struct visit *visits[POSTBOX_VISITS_MAX]; /* a blank is NULL */
 	uint64_t last_serial;
@@ -229,7 +230,10 @@ enum hr_status postbox_new(struct loop *loop, const struct postbox_options *opti
 			       &(struct deliveries_options){
 				       options->dispatch, options->switchboard, options->patience },
 			       &self->edge, told, self);
-	self->host = (struct visit_host){ loop, &self->options, self->deliveries, on_ended, self };
+	self->room.max = options->memory_max;
+	self->host = (struct visit_host){
+		loop, &self->options, self->deliveries, &self->room, on_ended, self,
+	};
 	self->tick = timer_new(loop, on_tick, self);
 	timer_set(self->tick, loop_now(loop) + TICK_MS);
 	log_info("mail.listen", LOG_STR("where", options->listen));

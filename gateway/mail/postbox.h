@@ -15,6 +15,7 @@ enum { POSTBOX_VISITS_MAX = 64 };
 struct postbox_options {
 	const char *listen; /* base/server.h */
 	size_t size_max;    /* bytes of a mail */
+	size_t memory_max;  /* bytes of all mails that are being taken */
 	const char *secrets;
 	const struct dispatch *dispatch;
 	struct switchboard *switchboard;

@@ -58,11 +58,18 @@ static void forget_guests(struct visit *visit)
 
 /* --- the socket ------------------------------------------------------------------------------ */
 
+static void note_room(const struct visit_host *host)
+{
+	metric_set(&mail_metrics[MAIL_HELD], (int64_t)host->room->held);
+	metric_set(&mail_metrics[MAIL_CROWDED], (int64_t)host->room->refused);
+}
+
 /* After everything that was done with the session. */
 static void look(struct visit *visit)
 {
 	struct buf *out = lmtp_output(visit->lmtp);
 
+	note_room(visit->host);
 	if (out->len > 0)
 		conn_write(visit->conn, buf_slice(out));
 	buf_clear(out);
@@ -360,7 +367,8 @@ struct visit *visit_new(const struct visit_host *host, uint64_t serial, struct c
 	visit->by_address = map_new();
 	visit->idle = timer_new(host->loop, on_idle, visit);
 	visit->lmtp = lmtp_new(&(struct lmtp_options){ .host = host->options->dispatch->site,
-						       .size_max = host->options->size_max },
+						       .size_max = host->options->size_max,
+						       .room = host->room },
 			       &lmtp_ops, visit);
 	metric_add(&mail_metrics[MAIL_SESSIONS], 1);
 	arm(visit);
@@ -375,6 +383,7 @@ void visit_free(struct visit *visit)
 		return;
 	metric_add(&mail_metrics[MAIL_SESSIONS], -1);
 	lmtp_free(visit->lmtp);
+	note_room(visit->host);
 	forget_guests(visit);
 	map_free(visit->guests);
 	map_free(visit->by_address);

@@ -6,6 +6,8 @@
 
 enum { KEPT_MAX = 64, SIZE_LIMIT = 300 };
 
+static struct lmtp_room room = { .max = SIZE_LIMIT };
+
 struct owner {
 	struct lmtp *lmtp;
 	uint64_t waiting[KEPT_MAX], last;
@@ -71,7 +73,8 @@ static void run(struct slice said, unsigned how, size_t piece, struct buf *out)
 {
 	static const struct lmtp_ops ops = { on_recipient, on_message, on_reset };
 	struct owner owner = { .how = how };
-	scoped(lmtp) lmtp = lmtp_new(&(struct lmtp_options){ "mx", SIZE_LIMIT }, &ops, &owner);
+	struct lmtp *lmtp =
+		lmtp_new(&(struct lmtp_options){ "mx", SIZE_LIMIT, &room }, &ops, &owner);
 
 	owner.lmtp = lmtp;
 	while (said.len > 0 && !lmtp_is_ended(lmtp)) {
@@ -83,7 +86,10 @@ static void run(struct slice said, unsigned how, size_t piece, struct buf *out)
 	}
 	for (int i = 0; i < 100 && owner.waiting_count > 0; i++)
 		answer_all(&owner);
+	check(room.held <= room.max && room.refused == 0); /* it is alone */
 	buf_add_slice(out, buf_slice(lmtp_output(lmtp)));
+	lmtp_free(lmtp);
+	check(room.held == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

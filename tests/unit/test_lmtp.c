@@ -23,6 +23,7 @@ struct scene {
 	size_t asked_count;
 	bool is_prompt; /* the owner says yes at once */
 };
+static struct lmtp_room room = { .max = 5000 }; /* of all scenes */
 
 static void on_recipient(void *ctx, uint64_t id, const char *address)
 {
@@ -66,12 +67,14 @@ static const struct lmtp_ops ops = { on_recipient, on_message, on_reset };
 static void begin(struct scene *scene)
 {
 	memset(scene, 0, sizeof *scene);
-	scene->lmtp = lmtp_new(&(struct lmtp_options){ "mx.example", SIZE_LIMIT }, &ops, scene);
+	scene->lmtp =
+		lmtp_new(&(struct lmtp_options){ "mx.example", SIZE_LIMIT, &room }, &ops, scene);
 }
 
 static void end(struct scene *scene)
 {
 	lmtp_free(scene->lmtp);
+	assert_int_equal(room.held, 0);
 	buf_free(&scene->seen);
 }
 
@@ -507,6 +510,73 @@ static void goes_at_the_next_moment_it_may(void **state)
 	end(&scene);
 }
 
+static void begin_mail(struct scene *scene)
+{
+	greet(scene);
+	scene->is_prompt = true;
+	say(scene, "MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nRCPT TO:<c@b.example>\r\nDATA\r\n");
+	buf_clear(lmtp_output(scene->lmtp));
+}
+
+/* Each of 40 mails at once is as large as it may be, and there is room for five. The first that
+ * finds none gives back what it had. */
+static void takes_no_more_mails_at_a_time_than_there_is_room_for(void **state)
+{
+	enum { SCENES = 40, PIECE = 100 };
+	static struct scene scenes[SCENES];
+	char piece[PIECE + 1];
+	size_t taken = 0, refused = 0;
+
+	(void)state;
+	memset(piece, 'x', PIECE);
+	memcpy(piece + PIECE - 2, "\r\n", 3);
+	room.refused = 0;
+	for (size_t i = 0; i < SCENES; i++)
+		begin_mail(&scenes[i]);
+	for (size_t sent = 0; sent < SIZE_LIMIT; sent += PIECE)
+		for (size_t i = 0; i < SCENES; i++) {
+			say(&scenes[i], piece);
+			assert_true(room.held <= room.max);
+		}
+	for (size_t i = 0; i < SCENES; i++) {
+		say(&scenes[i], ".\r\n");
+		const char *out = buf_text(lmtp_output(scenes[i].lmtp));
+		taken += strcmp(out, "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n") == 0;
+		refused += strcmp(out, "452 4.3.1 No room now, try again later\r\n"
+				       "452 4.3.1 No room now, try again later\r\n") == 0;
+		buf_clear(lmtp_output(scenes[i].lmtp));
+	}
+	assert_int_equal(taken + refused, SCENES);
+	assert_int_equal(refused, room.refused);
+	assert_true(taken > 0 && refused > 0);
+	assert_int_equal(room.held, 0);
+	say(&scenes[0], "MAIL FROM:<> SIZE=1000\r\nRSET\r\n");
+	expect(&scenes[0], "250 2.1.0 Ok\r\n250 2.0.0 Ok\r\n");
+	for (size_t i = 0; i < SCENES; i++) {
+		lmtp_free(scenes[i].lmtp);
+		buf_free(&scenes[i].seen);
+	}
+}
+
+static void what_is_too_large_for_the_room_that_is_left_is_not_begun(void **state)
+{
+	struct scene one, other;
+
+	(void)state;
+	begin_mail(&one);
+	begin_mail(&other);
+	say(&one, "xxx");
+	room.max = 1002; /* 999 are left */
+	say(&other, ".\r\nMAIL FROM:<> SIZE=1000\r\nMAIL FROM:<> SIZE=999\r\n");
+	expect(&other, "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n"
+		       "452 4.3.1 No room now, try again later\r\n250 2.1.0 Ok\r\n");
+	lmtp_free(one.lmtp); /* gone in the middle of its mail */
+	buf_free(&one.seen);
+	assert_int_equal(room.held, 0);
+	room.max = 5000;
+	end(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +592,8 @@ int main(void)
 		cmocka_unit_test(forgets_the_client_of_the_mail_before),
 		cmocka_unit_test(bounds_lines_errors_and_what_waits),
 		cmocka_unit_test(goes_at_the_next_moment_it_may),
+		cmocka_unit_test(takes_no_more_mails_at_a_time_than_there_is_room_for),
+		cmocka_unit_test(what_is_too_large_for_the_room_that_is_left_is_not_begun),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
