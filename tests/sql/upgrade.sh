@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A database that stands at migration 17, with mail that waits in every way, comes through
+# A database that stands at migration 17, with people and with mail that waits in every way, comes through
 # those that followed: nothing is lost, and what awaited a receipt falls due as the copy that it is.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,6 +37,12 @@ SELECT hedgerow.journal_commit('n1', 1, '{1}', '{2}', '{1}', '{f}', '{1,1}', '{1
 SELECT hedgerow.journal_commit('n1', 2, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
 	'{1,1,1}', ARRAY[now() - interval '1 s', now() - interval '1 s', now() + interval '1 hour'], '{c,d,e}', '{s@x,s@x,t@x}', '{r@x,r@x,r@x}',
 	'{NULL,m1,m2}', '{f,t,t}', '{NULL,NULL,NULL}', '{c,d,e}');
+SELECT hedgerow.add_site('amsterdam');
+SELECT hedgerow.add_forest('contoso', 'openldap', '{ldaps://ldap.example}', bind_dn => 'cn=sync', bind_secret => 's', base_dn => 'dc=contoso');
+SELECT hedgerow.add_domain('example.com', 'contoso');
+SELECT hedgerow.add_installation('prosody-a', 'contoso', 'prosody', 'im.example', 'localhost', 5347, 's');
+INSERT INTO hedgerow.person (site, forest, anchor, address, name, native, installation)
+	SELECT 'amsterdam', 'contoso', n, n || '@example.com', n, n || '@im.example', 'prosody-a' FROM unnest('{ada,bob}'::text[]) n;
 SELECT id FROM hedgerow.mail_send('example.com', 'r@x', 's@x', 'a@mail', 's1', 's@x/desk', NULL, NULL);
 SQL
 
@@ -46,4 +52,7 @@ is 'each as what it is' 'b|c|d copy' "SELECT string_agg(replace(encode(envelope,
 is 'what is not due waits' 'm2|f' 'SELECT awaits, whole FROM hedgerow.deferred'
 is 'what was mailed can be reported' s1 "SELECT stanza_id FROM hedgerow.mail_message WHERE message_id = 'a@mail'"
 is 'receipts are still waited for' 1 'SELECT count(*) FROM hedgerow.journal_asked()'
+is 'people are found' bob@example.com "SELECT address FROM hedgerow.search_people('ada@example.com', 'bob')"
+is 'and listed' f 'SELECT hedgerow.list_people(100)'
+is 'all of them' 2 'SELECT count(*) FROM hedgerow.listing'
 echo 'ok'
