@@ -1,43 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/mail/delivery.h"
+#include "gateway/mail/delivery_private.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "federation/address.h"
 #include "federation/email.h"
 #include "gateway/mail/metric.h"
 #include "schema/mail.h"
 
 enum { PATIENCE_MS = 10 * 1000, EXPIRY_MS = 7 * 24 * 3600 * 1000 };
-
-enum state {
-	FINDS, /* its author */
-	ASKS,  /* the conversation */
-	BROUGHT,
-};
-
-struct delivery {
-	struct deliveries *deliveries;
-	uint64_t serial; /* its key in deliveries->by_serial */
-	uint64_t visit, id;
-	struct incoming *incoming;
-	struct addressee addressee;
-	enum state state;
-	msec since;
-	bool told;
-	char *from, *to, *stanza_id; /* owned; to and stanza_id as an error needs them */
-	struct buf payload;
-};
-
-struct deliveries {
-	struct loop *loop;
-	struct deliveries_options options;
-	struct source *source;
-	struct map *by_serial;
-	uint64_t last_serial;
-	delivery_fn *told;
-	void *ctx;
-};
 
 void addressee_clear(struct addressee *addressee)
 {
@@ -50,6 +20,13 @@ void addressee_clear(struct addressee *addressee)
 static struct slice key_of(const uint64_t *serial)
 {
 	return (struct slice){ (const char *)serial, sizeof *serial };
+}
+
+struct delivery *delivery_find(const struct dispatch *dispatch, uint64_t serial)
+{
+	struct deliveries *deliveries = postbox_deliveries(dispatch);
+
+	return deliveries ? map_get(deliveries->by_serial, key_of(&serial)) : NULL;
 }
 
 static void delivery_free(struct delivery *delivery)
@@ -82,26 +59,26 @@ static void tell(struct delivery *delivery, enum lmtp_answer answer, const char 
 }
 
 /* The end of a delivery that the switchboard does not have. */
-static void end(struct delivery *delivery, enum lmtp_answer answer, const char *text)
+void delivery_end(struct delivery *delivery, enum lmtp_answer answer, const char *text)
 {
 	tell(delivery, answer, text);
 	delivery_free(delivery);
 }
 
-static void drop(struct delivery *delivery, const char *why)
+void delivery_drop(struct delivery *delivery, const char *why)
 {
 	metric_add(&mail_metrics[MAIL_RECEIVED_DROPPED], 1);
 	log_info("mail.dropped", LOG_STR("to", delivery->addressee.peer),
 		 LOG_STR("kind", kind_name(delivery->incoming->kind)),
 		 LOG_STR("message_id", delivery->incoming->message_id), LOG_STR("why", why));
-	end(delivery, LMTP_OK, NULL);
+	delivery_end(delivery, LMTP_OK, NULL);
 }
 
 /* --- to the switchboard ---------------------------------------------------------------------- */
 
-static void bring(struct delivery *delivery)
+void delivery_bring(struct delivery *delivery)
 {
-	delivery->state = BROUGHT;
+	delivery->state = DELIVERY_BROUGHT;
 	source_bring(delivery->deliveries->source, &(struct edge_inbound){
 							   .key = PEOPLE_ADDRESS,
 							   .from = slice_str(delivery->from),
@@ -186,24 +163,7 @@ void deliveries_done(void *item)
 	delivery_free(item);
 }
 
-/* --- the conversation ---------------------------------------------------------------------------
- */
-
-struct asking {
-	const struct dispatch *dispatch;
-	uint64_t serial;
-};
-
-static struct delivery *find_asking(const struct asking *asking)
-{
-	struct deliveries *deliveries = postbox_deliveries(asking->dispatch);
-	struct delivery *delivery =
-		deliveries ? map_get(deliveries->by_serial, key_of(&asking->serial)) : NULL;
-
-	return delivery && delivery->state == ASKS ? delivery : NULL;
-}
-
-static const struct config_mail *settings(const struct delivery *delivery)
+const struct config_mail *delivery_settings(const struct delivery *delivery)
 {
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	const struct config *config = registry_config(dispatch->registry);
@@ -211,124 +171,6 @@ static const struct config_mail *settings(const struct delivery *delivery)
 	return config ? config_find_mail(config, dispatch->site,
 					 slice_str(delivery->addressee.domain))
 		      : NULL;
-}
-
-static void received(void *arg, enum hr_status status, const struct mail_receive_answer *answer,
-		     const struct hr_err *err)
-{
-	struct delivery *delivery = find_asking(arg);
-	const struct config_mail *mail = delivery ? settings(delivery) : NULL;
-
-	if (!delivery)
-		return;
-	if (status != HR_OK || !mail) {
-		end(delivery, LMTP_LATER, status != HR_OK ? err->text : NULL);
-		return;
-	}
-	if (answer->recent >= mail->hourly) {
-		end(delivery, LMTP_TOO_MANY, "too many mails of this conversation in an hour");
-		return;
-	}
-	incoming_payload(delivery->incoming, answer->thread,
-			 !delivery->addressee.thread && answer->recent == 0, &delivery->payload);
-	bring(delivery);
-}
-
-/* What a report is about: an error for whoever wrote the message, if there is one. */
-static void reported(void *arg, enum hr_status status, const struct mail_report_answer *answer,
-		     const struct hr_err *err)
-{
-	struct delivery *delivery = find_asking(arg);
-
-	if (!delivery)
-		return;
-	if (status == HR_NONE) {
-		drop(delivery, "the report is about no message whose sender is to be told");
-		return;
-	}
-	if (status != HR_OK) {
-		end(delivery, LMTP_LATER, err->text);
-		return;
-	}
-	switch (answer->standing) {
-	case MAIL_REPORT_TOLD:
-		drop(delivery, "an earlier report has told of this message");
-		return;
-	case MAIL_REPORT_BUSY:
-		end(delivery, LMTP_LATER, "another report of this message is being taken");
-		return;
-	case MAIL_REPORT_CAPPED:
-		end(delivery, LMTP_TOO_MANY, "too many reports of this conversation in an hour");
-		return;
-	case MAIL_REPORT_NEW:
-		break;
-	}
-	delivery->from = mem_dup(answer->person.data, answer->person.len);
-	delivery->to = mem_dup(answer->sender.data, answer->sender.len);
-	delivery->stanza_id = mem_dup(answer->stanza_id.data, answer->stanza_id.len);
-	bring(delivery);
-}
-
-static void ask_report(struct delivery *delivery, const struct config_mail *mail)
-{
-	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
-	struct asking asking = { dispatch, delivery->serial };
-	const struct dsn *report = delivery->incoming->report;
-
-	if (!report || !report->message_id || !delivery->addressee.thread ||
-	    !incoming_failure(delivery->incoming, &delivery->payload)) {
-		drop(delivery, "the report names no failure of a mail of ours");
-		return;
-	}
-	delivery->state = ASKS;
-	mail_report(dispatch->pg, delivery->addressee.thread, slice_str(report->message_id),
-		    mail->hourly, reported, &asking, sizeof asking);
-}
-
-/* An answer from the chat is mailed by the carrier of the author's domain, and looks for it there.
- */
-static struct slice conversation_domain(const struct delivery *delivery)
-{
-	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
-	struct slice domain = address_text_domain(slice_str(delivery->from));
-	const struct config_mail *mail =
-		config_find_mail(registry_config(dispatch->registry), dispatch->site, domain);
-
-	return mail && strcmp(mail->carrier, dispatch->site) == 0
-		       ? domain
-		       : slice_str(delivery->addressee.domain);
-}
-
-/* Once a mail: its first recipient's domain that keeps them has it for all. */
-static void keep_original(struct delivery *delivery)
-{
-	struct incoming *incoming = delivery->incoming;
-	const struct config_mail *mail = settings(delivery);
-
-	if (!mail || !mail->keeps_originals || !incoming->original)
-		return;
-	mail_keep(delivery->deliveries->options.dispatch->pg, slice_str(mail->domain),
-		  slice_str(incoming->message_id),
-		  (struct slice){ incoming->original, incoming->original_len });
-	free(give(incoming->original));
-}
-
-static void ask_conversation(struct delivery *delivery)
-{
-	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
-	struct asking asking = { dispatch, delivery->serial };
-
-	delivery->state = ASKS;
-	keep_original(delivery);
-	mail_receive(dispatch->pg,
-		     &(struct mail_receive){
-			     .domain = conversation_domain(delivery),
-			     .person = slice_str(delivery->from),
-			     .peer = slice_str(delivery->addressee.peer),
-			     .message_id = slice_str(delivery->incoming->message_id),
-			     .subject = slice_str(delivery->incoming->said.subject),
-		     },
-		     received, &asking, sizeof asking);
 }
 
 /* --- the author ------------------------------------------------------------------------------- */
@@ -351,15 +193,17 @@ static bool admit(struct delivery *delivery, const struct config_mail *mail,
 	scoped_buf address = BUF_INIT(0);
 
 	if (author && !author->enabled) {
-		end(delivery, LMTP_REFUSED, "the author's account is disabled");
+		delivery_end(delivery, LMTP_REFUSED, "the author's account is disabled");
 		return false;
 	}
 	if (author && !may_speak(delivery->deliveries->options.dispatch, author)) {
-		end(delivery, LMTP_REFUSED, "the author's mail is carried by another site");
+		delivery_end(delivery, LMTP_REFUSED,
+			     "the author's mail is carried by another site");
 		return false;
 	}
 	if (!author && !mail->outsiders) {
-		end(delivery, LMTP_REFUSED, "only people of the federation may write here");
+		delivery_end(delivery, LMTP_REFUSED,
+			     "only people of the federation may write here");
 		return false;
 	}
 	if (author)
@@ -378,14 +222,14 @@ static bool is_patient(struct delivery *delivery)
 
 	if (loop_now(deliveries->loop) - delivery->since <= patience)
 		return true;
-	end(delivery, LMTP_LATER, "the gateway's database is away: try again later");
+	delivery_end(delivery, LMTP_LATER, "the gateway's database is away: try again later");
 	return false;
 }
 
 static void find_author(struct delivery *delivery)
 {
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
-	const struct config_mail *mail = settings(delivery);
+	const struct config_mail *mail = delivery_settings(delivery);
 	const struct person *author = NULL;
 	enum hr_status status = registry_find(dispatch->registry, PEOPLE_ADDRESS,
 					      slice_str(delivery->from), &author);
@@ -395,9 +239,10 @@ static void find_author(struct delivery *delivery)
 		return;
 	}
 	if (!mail)
-		end(delivery, LMTP_LATER, "the mail of this domain is not set up any more");
+		delivery_end(delivery, LMTP_LATER,
+			     "the mail of this domain is not set up any more");
 	else if (admit(delivery, mail, author))
-		ask_conversation(delivery);
+		conversation_ask(delivery);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -409,28 +254,30 @@ static void begin(struct delivery *delivery, const struct config_mail *mail)
 	struct hr_err err;
 
 	if (!mail) {
-		end(delivery, LMTP_LATER, "the mail of this domain is not set up any more");
+		delivery_end(delivery, LMTP_LATER,
+			     "the mail of this domain is not set up any more");
 		return;
 	}
 	if (incoming->kind == KIND_REPORT) {
-		ask_report(delivery, mail);
+		conversation_ask_report(delivery, mail);
 		return;
 	}
 	if (incoming->kind != KIND_PERSONAL) {
-		drop(delivery, "not written by a person for a person");
+		delivery_drop(delivery, "not written by a person for a person");
 		return;
 	}
 	if (incoming_vouch(incoming, mail, &vouched, &err) != HR_OK) {
-		end(delivery, LMTP_REFUSED, err.text);
+		delivery_end(delivery, LMTP_REFUSED, err.text);
 		return;
 	}
 	delivery->from = str_dup(vouched.address);
 	delivery->to = str_dup(delivery->addressee.peer);
 	vouched_clear(&vouched);
 	if (!mail->names_attachments && read_has_attachments(&incoming->said))
-		end(delivery, LMTP_REFUSED, "mails with attachments are not taken here");
+		delivery_end(delivery, LMTP_REFUSED, "mails with attachments are not taken here");
 	else if (!*incoming->said.text && incoming->said.attachment_count == 0)
-		end(delivery, LMTP_BAD_CONTENT, "the mail has no text that could be shown");
+		delivery_end(delivery, LMTP_BAD_CONTENT,
+			     "the mail has no text that could be shown");
 	else
 		find_author(delivery);
 }
@@ -454,7 +301,7 @@ void deliveries_begin(struct deliveries *deliveries, struct incoming *incoming,
 		.payload = BUF_INIT(ENVELOPE_PAYLOAD_MAX),
 	};
 	map_put(deliveries->by_serial, key_of(&delivery->serial), delivery);
-	begin(delivery, settings(delivery));
+	begin(delivery, delivery_settings(delivery));
 }
 
 void deliveries_go_on(struct deliveries *deliveries)
@@ -463,7 +310,7 @@ void deliveries_go_on(struct deliveries *deliveries)
 	void *value;
 
 	for (size_t at = 0; map_next(deliveries->by_serial, &at, &key, &value);)
-		if (((struct delivery *)value)->state == FINDS)
+		if (((struct delivery *)value)->state == DELIVERY_FINDS)
 			find_author(value);
 }
 

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the way of a delivery (delivery.c) and what the database is asked and told of its
+ * conversation (conversation.c). */
+#pragma once
+
+#include "base/map.h"
+#include "gateway/mail/delivery.h"
+
+enum delivery_state {
+	DELIVERY_FINDS,	  /* its author */
+	DELIVERY_ASKS,	  /* the conversation */
+	DELIVERY_BROUGHT, /* to the switchboard */
+};
+
+struct delivery {
+	struct deliveries *deliveries;
+	uint64_t serial; /* its key in deliveries->by_serial */
+	uint64_t visit, id;
+	struct incoming *incoming;
+	struct addressee addressee;
+	enum delivery_state state;
+	msec since;
+	bool told;
+	char *from, *to, *stanza_id; /* owned; to and stanza_id as an error needs them */
+	struct buf payload;
+};
+
+struct deliveries {
+	struct loop *loop;
+	struct deliveries_options options;
+	struct source *source;
+	struct map *by_serial;
+	uint64_t last_serial;
+	delivery_fn *told;
+	void *ctx;
+};
+
+struct delivery *delivery_find(const struct dispatch *dispatch, uint64_t serial); /* NULL: gone */
+/* The settings of the recipient's domain; NULL: they are gone. */
+const struct config_mail *delivery_settings(const struct delivery *delivery);
+/* Its end, unless the switchboard has it: its recipient is answered. */
+void delivery_end(struct delivery *delivery, enum lmtp_answer answer, const char *text);
+void delivery_drop(struct delivery *delivery, const char *why); /* taken, and becomes nothing */
+void delivery_bring(struct delivery *delivery);			/* to the switchboard */
+
+/* Asks what the message, or the error that a report becomes, needs to know; then it is brought, or
+ * ends. */
+void conversation_ask(struct delivery *delivery);
+void conversation_ask_report(struct delivery *delivery, const struct config_mail *mail);
