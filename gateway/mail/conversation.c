@@ -86,6 +86,8 @@ void conversation_ask_report(struct delivery *delivery, const struct config_mail
 		delivery_drop(delivery, "the report names no failure of a mail of ours");
 		return;
 	}
+	if (delivery_follows(delivery))
+		return;
 	delivery->state = DELIVERY_ASKS;
 	mail_report(dispatch->pg, delivery->addressee.thread, slice_str(report->message_id),
 		    mail->hourly, reported, &asking, sizeof asking);
@@ -124,6 +126,8 @@ void conversation_ask(struct delivery *delivery)
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	struct asking asking = { dispatch, delivery->serial };
 
+	if (delivery_follows(delivery))
+		return;
 	delivery->state = DELIVERY_ASKS;
 	keep_original(delivery);
 	mail_receive(dispatch->pg,

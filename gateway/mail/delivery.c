@@ -29,8 +29,47 @@ struct delivery *delivery_find(const struct dispatch *dispatch, uint64_t serial)
 	return deliveries ? map_get(deliveries->by_serial, key_of(&serial)) : NULL;
 }
 
+/* The mail, and who gets it in the chat; of a report, the conversation that it is of. */
+static void leader_key(const struct delivery *delivery, struct buf *out)
+{
+	buf_add(out, &delivery->incoming, sizeof delivery->incoming);
+	if (delivery->incoming->kind == KIND_REPORT)
+		buf_add(out, &delivery->addressee.thread, sizeof delivery->addressee.thread);
+	else
+		buf_add_str(out, delivery->addressee.peer);
+}
+
+static struct delivery *find_leader(const struct delivery *delivery)
+{
+	scoped_buf key = BUF_INIT(0);
+
+	leader_key(delivery, &key);
+	return map_get(delivery->deliveries->leaders, buf_slice(&key));
+}
+
+bool delivery_follows(struct delivery *delivery)
+{
+	struct delivery *leader = find_leader(delivery);
+	scoped_buf key = BUF_INIT(0);
+
+	if (leader) {
+		delivery->state = DELIVERY_FOLLOWS;
+		delivery->next = leader->next;
+		leader->next = delivery;
+		return true;
+	}
+	leader_key(delivery, &key);
+	map_put(delivery->deliveries->leaders, buf_slice(&key), delivery);
+	return false;
+}
+
 static void delivery_free(struct delivery *delivery)
 {
+	scoped_buf key = BUF_INIT(0);
+
+	leader_key(delivery, &key);
+	if (map_get(delivery->deliveries->leaders, buf_slice(&key)) == delivery)
+		map_remove(delivery->deliveries->leaders, buf_slice(&key));
 	map_remove(delivery->deliveries->by_serial, key_of(&delivery->serial));
 	incoming_free(delivery->incoming);
 	addressee_clear(&delivery->addressee);
@@ -41,13 +80,10 @@ static void delivery_free(struct delivery *delivery)
 	free(delivery);
 }
 
-static void tell(struct delivery *delivery, enum lmtp_answer answer, const char *text)
+static void tell_one(struct delivery *delivery, enum lmtp_answer answer, const char *text)
 {
 	struct deliveries *deliveries = delivery->deliveries;
 
-	if (delivery->told)
-		return;
-	delivery->told = true;
 	if (answer != LMTP_OK) {
 		metric_add(&mail_metrics[MAIL_RECEIVED_REFUSED], 1);
 		log_info("mail.received_refused", LOG_STR("from", delivery->from),
@@ -56,6 +92,22 @@ static void tell(struct delivery *delivery, enum lmtp_answer answer, const char 
 			 LOG_STR("error", text));
 	}
 	deliveries->told(deliveries->ctx, delivery->visit, delivery->id, answer, text);
+}
+
+/* Its recipient, and those of the deliveries that follow it, which end here. */
+static void tell(struct delivery *delivery, enum lmtp_answer answer, const char *text)
+{
+	struct delivery *next = give(delivery->next);
+
+	if (delivery->told)
+		return;
+	delivery->told = true;
+	tell_one(delivery, answer, text);
+	for (struct delivery *one = next; one; one = next) {
+		next = one->next;
+		tell_one(one, answer, text);
+		delivery_free(one);
+	}
 }
 
 /* The end of a delivery that the switchboard does not have. */
@@ -327,6 +379,7 @@ struct deliveries *deliveries_new(struct loop *loop, const struct deliveries_opt
 	deliveries->loop = loop;
 	deliveries->options = *options;
 	deliveries->by_serial = map_new();
+	deliveries->leaders = map_new();
 	deliveries->told = told;
 	deliveries->ctx = ctx;
 	deliveries->source = switchboard_source(options->switchboard, edge);
@@ -344,5 +397,6 @@ void deliveries_free(struct deliveries *deliveries)
 	for (size_t at = 0; map_next(deliveries->by_serial, &at, &key, &value);)
 		delivery_free(value);
 	map_free(deliveries->by_serial);
+	map_free(deliveries->leaders);
 	free(deliveries);
 }

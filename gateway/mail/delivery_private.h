@@ -8,6 +8,7 @@
 
 enum delivery_state {
 	DELIVERY_FINDS,	  /* its author */
+	DELIVERY_FOLLOWS, /* another, which is the same for the chat */
 	DELIVERY_ASKS,	  /* the conversation */
 	DELIVERY_BROUGHT, /* to the switchboard */
 };
@@ -18,6 +19,7 @@ struct delivery {
 	uint64_t visit, id;
 	struct incoming *incoming;
 	struct addressee addressee;
+	struct delivery *next; /* in the line of those that follow the same one */
 	enum delivery_state state;
 	msec since;
 	bool told;
@@ -30,6 +32,7 @@ struct deliveries {
 	struct deliveries_options options;
 	struct source *source;
 	struct map *by_serial;
+	struct map *leaders; /* mail and peer -> the delivery that others may follow */
 	uint64_t last_serial;
 	delivery_fn *told;
 	void *ctx;
@@ -42,6 +45,10 @@ const struct config_mail *delivery_settings(const struct delivery *delivery);
 void delivery_end(struct delivery *delivery, enum lmtp_answer answer, const char *text);
 void delivery_drop(struct delivery *delivery, const char *why); /* taken, and becomes nothing */
 void delivery_bring(struct delivery *delivery);			/* to the switchboard */
+
+/* Whether another delivery of the mail becomes the same message, or error: then it follows that
+ * one, and its recipient is answered the same. Else others may follow it from now on. */
+bool delivery_follows(struct delivery *delivery);
 
 /* Asks what the message, or the error that a report becomes, needs to know; then it is brought, or
  * ends. */

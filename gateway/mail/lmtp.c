@@ -100,7 +100,9 @@ void lmtp_add_recipient(struct lmtp *lmtp, struct slice address, char *reply)
 	}
 	uint64_t id = lmtp->first_id + lmtp->slot_count;
 	struct lmtp_slot *slot = &lmtp->slots[lmtp->slot_count++];
-	*slot = (struct lmtp_slot){ .address = mem_dup(address.data, address.len), .reply = reply };
+	*slot = (struct lmtp_slot){ .asked = id,
+				    .address = mem_dup(address.data, address.len),
+				    .reply = reply };
 	if (reply)
 		say_replies(lmtp);
 	else
@@ -147,7 +149,8 @@ static void hand_over(struct lmtp *lmtp)
 	lmtp->recipients = mem_array(struct lmtp_recipient, lmtp->slot_count);
 	for (size_t i = 0; i < lmtp->slot_count; i++)
 		lmtp->recipients[i] =
-			(struct lmtp_recipient){ lmtp->first_id + i, lmtp->slots[i].address };
+			(struct lmtp_recipient){ lmtp->first_id + i, lmtp->slots[i].asked,
+						 lmtp->slots[i].address };
 	lmtp->ops->message(lmtp->ctx, &(struct lmtp_mail){
 					      .sender = lmtp->sender,
 					      .recipients = lmtp->recipients,

@@ -41,6 +41,7 @@ enum lmtp_answer {
 
 struct lmtp_recipient {
 	uint64_t id;	     /* of the answer to be given */
+	uint64_t asked;	     /* id that the op recipient had */
 	const char *address; /* as the client wrote it */
 };
 

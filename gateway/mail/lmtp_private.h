@@ -15,8 +15,9 @@ enum lmtp_state {
 
 /* What a recipient is answered; first after RCPT, then, of those accepted, after DATA. */
 struct lmtp_slot {
-	char *address; /* owned */
-	char *reply;   /* owned; NULL: the owner has not answered yet */
+	uint64_t asked; /* its id after RCPT */
+	char *address;	/* owned */
+	char *reply;	/* owned; NULL: the owner has not answered yet */
 	bool is_accepted;
 };
 

@@ -23,8 +23,7 @@ struct visit {
 	struct conn *conn;
 	struct lmtp *lmtp;
 	struct timer *idle;
-	struct map *guests;	/* id given at RCPT -> struct guest */
-	struct map *by_address; /* address as the client wrote it -> the same */
+	struct map *guests; /* id given at RCPT -> struct guest */
 };
 
 static struct slice key_of(const uint64_t *id)
@@ -51,9 +50,7 @@ static void forget_guests(struct visit *visit)
 	for (size_t at = 0; map_next(visit->guests, &at, &key, &guest);)
 		guest_free(guest);
 	map_free(visit->guests);
-	map_free(visit->by_address);
 	visit->guests = map_new();
-	visit->by_address = map_new();
 }
 
 /* --- the socket ------------------------------------------------------------------------------ */
@@ -222,7 +219,6 @@ static void on_recipient(void *ctx, uint64_t id, const char *text)
 					       .thread = recipient.thread };
 	guest->since = loop_now(visit->host->loop);
 	map_put(visit->guests, key_of(&id), guest);
-	map_put(visit->by_address, slice_str(text), guest);
 	if (recipient.is_reply)
 		find_thread(visit, id, guest);
 	else
@@ -271,7 +267,7 @@ static void deliver(struct visit *visit, const struct lmtp_mail *mail, struct in
 
 	for (size_t i = 0; i < count; i++) {
 		ids[i] = mail->recipients[i].id;
-		guests[i] = map_get(visit->by_address, slice_str(mail->recipients[i].address));
+		guests[i] = guest_of(visit, mail->recipients[i].asked);
 	}
 	keep_if_wanted(visit, mail, guests, incoming);
 	for (size_t i = 0; i < count; i++)
@@ -364,7 +360,6 @@ struct visit *visit_new(const struct visit_host *host, uint64_t serial, struct c
 	visit->serial = serial;
 	visit->conn = conn;
 	visit->guests = map_new();
-	visit->by_address = map_new();
 	visit->idle = timer_new(host->loop, on_idle, visit);
 	visit->lmtp = lmtp_new(&(struct lmtp_options){ .host = host->options->dispatch->site,
 						       .size_max = host->options->size_max,
@@ -386,7 +381,6 @@ void visit_free(struct visit *visit)
 	note_room(visit->host);
 	forget_guests(visit);
 	map_free(visit->guests);
-	map_free(visit->by_address);
 	timer_free(visit->idle);
 	conn_free(visit->conn);
 	free(visit);

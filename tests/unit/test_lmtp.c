@@ -21,7 +21,8 @@ struct scene {
 	struct buf seen;
 	uint64_t asked[LMTP_RECIPIENTS_MAX + 1]; /* the ids of the last phase */
 	size_t asked_count;
-	bool is_prompt; /* the owner says yes at once */
+	uint64_t accepted[2]; /* which ids of RCPT the first of a mail's recipients had */
+	bool is_prompt;	      /* the owner says yes at once */
 };
 static struct lmtp_room room = { .max = 5000 }; /* of all scenes */
 
@@ -47,6 +48,8 @@ static void on_message(void *ctx, const struct lmtp_mail *mail)
 			   mail->is_utf8 ? "utf8" : "", (int)mail->client.len,
 			   mail->client.data ? mail->client.data : "");
 	for (size_t i = 0; i < mail->recipient_count; i++) {
+		if (i < countof(scene->accepted))
+			scene->accepted[i] = mail->recipients[i].asked;
 		scene->asked[scene->asked_count++] = mail->recipients[i].id;
 		if (scene->is_prompt)
 			lmtp_answer(scene->lmtp, mail->recipients[i].id, LMTP_OK, NULL);
@@ -174,6 +177,26 @@ static void answers_what_is_no_command_in_order_too(void **state)
 	expect(&scene, "{a@x.example?}250 2.1.0 Ok\r\n");
 	answer(&scene, 0, LMTP_OK, NULL);
 	expect(&scene, "250 2.1.5 Ok\r\n500 5.5.2 That is no command\r\n");
+	end(&scene);
+}
+
+/* The same address may be refused once and accepted the next time: which it was, is told. */
+static void tells_which_recipients_it_has_accepted(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	greet(&scene);
+	say(&scene, "MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nRCPT TO:<a@b.example>\r\n"
+		    "RCPT TO:<a@b.example>\r\n");
+	uint64_t second = scene.asked[1], third = scene.asked[2];
+	answer(&scene, 0, LMTP_LATER, NULL);
+	answer(&scene, 2, LMTP_OK, NULL);
+	answer(&scene, 1, LMTP_OK, NULL);
+	say(&scene, "DATA\r\n.\r\n");
+	assert_int_equal(scene.asked_count, 2);
+	assert_int_equal(scene.accepted[0], second);
+	assert_int_equal(scene.accepted[1], third);
 	end(&scene);
 }
 
@@ -583,6 +606,7 @@ int main(void)
 		cmocka_unit_test(takes_a_mail_and_answers_each_recipient),
 		cmocka_unit_test(asks_for_pipelined_recipients_together_and_answers_in_order),
 		cmocka_unit_test(answers_what_is_no_command_in_order_too),
+		cmocka_unit_test(tells_which_recipients_it_has_accepted),
 		cmocka_unit_test(drops_answers_that_come_too_late),
 		cmocka_unit_test(answers_every_command_in_every_shape),
 		cmocka_unit_test(wants_lhlo_first),
