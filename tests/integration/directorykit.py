@@ -202,12 +202,22 @@ class Registry:
         self.connection = psycopg2.connect(self.conninfo)
         self.connection.autocommit = True
 
-    def crash(self):
-        """kill -9 of the server and all of its processes, and a new start."""
-        data = pathlib.Path(dict(word.split("=") for word in self.conninfo.split())["host"]) / "data"
-        postmaster = int((data / "postmaster.pid").read_text().split()[0])
+    def directory(self):
+        return pathlib.Path(dict(word.split("=") for word in self.conninfo.split())["host"])
+
+    def postmaster(self):
+        return int((self.directory() / "data/postmaster.pid").read_text().split()[0])
+
+    def recoveries(self):
+        """How often the server has found that it had been killed."""
+        return (self.directory() / "log").read_text().count("automatic recovery in progress")
+
+    def crash(self, aim=lambda: None):
+        """kill -9 of the server and all of its processes, once aim() returns, and a new start."""
+        postmaster = self.postmaster()
         command = pathlib.Path(f"/proc/{postmaster}/cmdline").read_bytes().decode().split("\0")[:-1]
         children = pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        aim()
         for pid in [postmaster, *map(int, children)]:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -217,7 +227,7 @@ class Registry:
         if self.server:
             self.server.wait()
         self.server = None
-        wait_until(lambda: self.starts(command, data.parent), "PostgreSQL")
+        wait_until(lambda: self.starts(command, self.directory()), "PostgreSQL")
 
     def starts(self, command, directory):
         if not self.server or self.server.poll() is not None:  # not while one of the dead is still dying

@@ -2,6 +2,7 @@
 """A real Active Directory forest by Samba, as ops/lab.d/addc.py makes them, and its administrator."""
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import uuid
@@ -12,6 +13,7 @@ import ldap.dn
 import ldap.modlist
 import pytest
 
+from directorykit import Daemon, Registry
 from labkit import TOP, wait_until
 
 ADDC = TOP / "ops/lab.d/addc.py"
@@ -199,3 +201,72 @@ class Samba(Domain):
         self.stop()
         addc("renew", self.home)
         self.start()
+
+
+FILTER = "(&(objectCategory=person)(objectClass=user)(mail=*))"
+
+
+def people_ldif(base, people):
+    return "\n".join(
+        f"dn: CN=Ada Adams {n},OU=People,{base}\nobjectClass: user\nsAMAccountName: u{n}\ndisplayName: Ada Adams {n}\n"
+        f"mail: ada{n}@contoso.example\nproxyAddresses: SMTP:ada{n}@contoso.example\nuserAccountControl: 544\n"
+        f"department: D{n % 7}\n" for n in range(people))
+
+
+class Contoso:
+    """A forest of our own with people u0, u1, ..., a private registry, and hedgerow-directory between them."""
+
+    def __init__(self, directory, people):
+        self.secrets = directory / "secrets"
+        self.secrets.mkdir()
+        self.dc = Samba(directory / "dc", "CONTOSO.EXAMPLE", people_ldif("DC=contoso,DC=example", people))
+        self.registry = Registry()
+        shutil.copy(self.dc.home / "ca.pem", self.secrets / "contoso.ca")
+        self.password = (self.dc.home / "svc-hedgerow").read_text()
+        (self.secrets / "contoso.password").write_text(self.password)
+        self.registry.sql("SELECT hedgerow.add_forest('contoso', 'activedirectory', %s, filter => %s,"
+                          " bind_dn => 'svc-hedgerow@contoso.example', bind_secret => 'contoso.password',"
+                          " base_dn => %s, ca => 'contoso.ca')", [self.dc.url], FILTER, self.dc.base)
+        self.registry.sql("SELECT hedgerow.add_domain('contoso.example', 'contoso')")
+        self.registry.sql("SELECT hedgerow.add_installation('im-c', 'contoso', 'openfire', 'im.c.example',"
+                          " '127.0.0.1', 5347, 'im-c.secret')")
+        (directory / "krb5.conf").write_text(addc("krb5", self.dc.home))
+        os.environ["KRB5_CONFIG"] = str(directory / "krb5.conf")  # the daemon's
+        self.daemon = Daemon(directory, self.registry, "one")
+        self.daemon.start()
+
+    def sync(self):
+        run = self.registry.sync(forest="contoso")
+        assert run["state"] in ("applied", "unchanged"), run
+
+    def person(self, account, column="name"):
+        return self.registry.value(f"SELECT {column} FROM hedgerow.person WHERE native = %s AND state = 'active'",
+                                   f"{account}@im.c.example")
+
+    def wait(self, account, value, column="name", seconds=20.0):
+        wait_until(lambda: self.person(account, column) == value, f"{column} of {account} to be {value}", seconds)
+
+    def gone(self, account):
+        wait_until(lambda: self.person(account) is None, f"{account} to be gone")
+
+    def cursor(self):
+        return self.registry.sql("SELECT method, server, incarnation, usn FROM hedgerow.sync_cursor")[0]
+
+    def last(self):
+        return self.registry.value("SELECT max(id) FROM hedgerow.sync_run")
+
+    def full_runs(self, since):
+        return self.registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND kind = 'full'", since)
+
+    def mark(self):
+        return self.daemon.log.stat().st_size
+
+    def wait_log(self, *words, after):
+        wait_until(lambda: any(all(word in line for word in words)
+                               for line in self.daemon.log.read_text()[after:].splitlines()), f"{words} in the log")
+
+    def close(self):
+        if self.daemon.process.poll() is None:
+            self.daemon.stop()
+        self.registry.close()
+        self.dc.stop()
