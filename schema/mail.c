@@ -9,6 +9,7 @@ struct request {
 		mail_send_fn *send;
 		mail_find_fn *find;
 		mail_report_fn *report;
+		mail_conversation_fn *conversation;
 		mail_receive_fn *receive;
 		mail_choice_fn *choice;
 	} fn;
@@ -162,39 +163,73 @@ void mail_report(struct pg *pg, int64_t thread, struct slice message_id, int32_t
 
 /* ---- receive */
 
-static const struct pg_statement receive_statement = {
-	"mail_receive", "SELECT id, thread, recent FROM hedgerow.mail_receive($1::text, $2::text,"
-			" $3::text, $4::text, $5::text)"
+static const struct pg_statement conversation_statement = {
+	"mail_conversation",
+	"SELECT thread, recent FROM hedgerow.mail_conversation($1::text, $2::text,"
+	" $3::text, $4::text)"
 };
-enum { RECEIVE_ID, RECEIVE_THREAD, RECEIVE_RECENT };
+enum { CONVERSATION_THREAD, CONVERSATION_RECENT };
+
+static void have_conversation(void *arg, enum hr_status status, const PGresult *result,
+			      const struct hr_err *err)
+{
+	struct request *request = arg;
+	struct mail_conversation_answer answer = { 0 };
+
+	if (status == HR_OK && PQntuples(result) == 0)
+		status = HR_NONE;
+	if (status == HR_OK)
+		answer = (struct mail_conversation_answer){
+			.thread = pg_text(result, 0, CONVERSATION_THREAD),
+			.recent = pg_bigint(result, 0, CONVERSATION_RECENT),
+		};
+	request->fn.conversation(request->arg, status, status == HR_OK ? &answer : NULL, err);
+	free(request);
+}
+
+static struct pg_params *receive_params(const struct mail_receive *receive)
+{
+	struct pg_params *params = pg_params_new();
+
+	pg_add_text(params, receive->domain);
+	pg_add_text(params, receive->person);
+	pg_add_text(params, receive->peer);
+	pg_add_text(params, receive->message_id);
+	return params;
+}
+
+void mail_conversation(struct pg *pg, const struct mail_receive *receive, mail_conversation_fn *fn,
+		       const void *arg, size_t size)
+{
+	scoped(pg_params) params = receive_params(receive);
+	struct request *request = request_new(arg, size);
+
+	request->fn.conversation = fn;
+	pg_send_owned(pg, &conversation_statement, params, have_conversation, request);
+}
+
+static const struct pg_statement receive_statement = {
+	"mail_receive", "SELECT FROM hedgerow.mail_receive($1::text, $2::text, $3::text, $4::text,"
+			" $5::text)"
+};
 
 static void received(void *arg, enum hr_status status, const PGresult *result,
 		     const struct hr_err *err)
 {
 	struct request *request = arg;
-	struct mail_receive_answer answer = { 0 };
 
-	if (status == HR_OK)
-		answer = (struct mail_receive_answer){
-			.id = pg_bigint(result, 0, RECEIVE_ID),
-			.thread = pg_text(result, 0, RECEIVE_THREAD),
-			.recent = pg_bigint(result, 0, RECEIVE_RECENT),
-		};
-	request->fn.receive(request->arg, status, status == HR_OK ? &answer : NULL, err);
+	(void)result;
+	request->fn.receive(request->arg, status, err);
 	free(request);
 }
 
 void mail_receive(struct pg *pg, const struct mail_receive *receive, mail_receive_fn *fn,
 		  const void *arg, size_t size)
 {
-	scoped(pg_params) params = pg_params_new();
+	scoped(pg_params) params = receive_params(receive);
 	struct request *request = request_new(arg, size);
 
 	request->fn.receive = fn;
-	pg_add_text(params, receive->domain);
-	pg_add_text(params, receive->person);
-	pg_add_text(params, receive->peer);
-	pg_add_text(params, receive->message_id);
 	pg_add_text(params, receive->subject);
 	pg_send_owned(pg, &receive_statement, params, received, request);
 }

@@ -63,23 +63,27 @@ void mail_report(struct pg *pg, int64_t thread, struct slice message_id, int32_t
 /* Nothing comes back: where this is lost, the next report tells again. */
 void mail_reported(struct pg *pg, int64_t thread, struct slice message_id);
 
-/* A mail that is about to become chat for somebody of `domain`, whole; before mail_receive, which
- * fails as well when the database is away. Nothing comes back. */
-void mail_keep(struct pg *pg, struct slice domain, struct slice message_id, struct slice bytes);
-
-/* A mail of `person` is about to become chat for `peer`. */
+/* A mail of `person` is about to become chat for `peer`: nothing is written. HR_NONE: it begins the
+ * conversation. */
 struct mail_receive {
 	struct slice domain, person, peer, message_id, subject;
 };
-struct mail_receive_answer {
-	int64_t id;
-	struct slice thread; /* as the peer's client calls the conversation; may be NULL */
+struct mail_conversation_answer {
+	struct slice thread; /* as the peer's client calls it; may be NULL */
 	int64_t recent;	     /* mails this way in the last hour, without this one */
 };
-typedef void mail_receive_fn(void *arg, enum hr_status status,
-			     const struct mail_receive_answer *answer, const struct hr_err *err);
+typedef void mail_conversation_fn(void *arg, enum hr_status status,
+				  const struct mail_conversation_answer *answer,
+				  const struct hr_err *err);
+void mail_conversation(struct pg *pg, const struct mail_receive *receive, mail_conversation_fn *fn,
+		       const void *arg, size_t size);
+/* It has become chat: that is remembered. */
+typedef void mail_receive_fn(void *arg, enum hr_status status, const struct hr_err *err);
 void mail_receive(struct pg *pg, const struct mail_receive *receive, mail_receive_fn *fn,
 		  const void *arg, size_t size);
+/* The same mail, whole, for somebody of `domain`. Nothing comes back, but mail_receive after it is
+ * not answered before. */
+void mail_keep(struct pg *pg, struct slice domain, struct slice message_id, struct slice bytes);
 
 /* What a person chose for themselves: "off", "notice", "full", or "": as the domain has it. */
 typedef void mail_choice_fn(void *arg, enum hr_status status, struct slice mode,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
 #include "federation/address.h"
 #include "gateway/mail/delivery_private.h"
 #include "schema/mail.h"
@@ -9,28 +10,32 @@ struct asking {
 };
 
 /* NULL: it has ended. */
-static struct delivery *find_asking(const struct asking *asking)
+static struct delivery *find_asking(const struct asking *asking, enum delivery_state state)
 {
 	struct delivery *delivery = delivery_find(asking->dispatch, asking->serial);
 
-	return delivery && delivery->state == DELIVERY_ASKS ? delivery : NULL;
+	return delivery && delivery->state == state ? delivery : NULL;
 }
 
-static void received(void *arg, enum hr_status status, const struct mail_receive_answer *answer,
-		     const struct hr_err *err)
+static void have_conversation(void *arg, enum hr_status status,
+			      const struct mail_conversation_answer *answer,
+			      const struct hr_err *err)
 {
-	struct delivery *delivery = find_asking(arg);
+	static const struct mail_conversation_answer none;
+	struct delivery *delivery = find_asking(arg, DELIVERY_ASKS);
 	const struct config_mail *mail = delivery ? delivery_settings(delivery) : NULL;
 
 	if (!delivery)
 		return;
-	if (status != HR_OK || !mail) {
-		delivery_end(delivery, LMTP_LATER, status != HR_OK ? err->text : NULL);
+	if (status == HR_NONE) {
+		answer = &none;
+	} else if (status != HR_OK) {
+		delivery_end(delivery, LMTP_LATER, err->text);
 		return;
 	}
-	if (answer->recent >= mail->hourly) {
-		delivery_end(delivery, LMTP_TOO_MANY,
-			     "too many mails of this conversation in an hour");
+	if (!mail || answer->recent >= mail->hourly) {
+		delivery_end(delivery, mail ? LMTP_TOO_MANY : LMTP_LATER,
+			     mail ? "too many mails of this conversation in an hour" : NULL);
 		return;
 	}
 	incoming_payload(delivery->incoming, answer->thread,
@@ -42,7 +47,7 @@ static void received(void *arg, enum hr_status status, const struct mail_receive
 static void reported(void *arg, enum hr_status status, const struct mail_report_answer *answer,
 		     const struct hr_err *err)
 {
-	struct delivery *delivery = find_asking(arg);
+	struct delivery *delivery = find_asking(arg, DELIVERY_ASKS);
 
 	if (!delivery)
 		return;
@@ -121,22 +126,48 @@ static void keep_original(struct delivery *delivery)
 	free(give(incoming->original));
 }
 
+static struct mail_receive mail_of(const struct delivery *delivery)
+{
+	return (struct mail_receive){
+		.domain = conversation_domain(delivery),
+		.person = slice_str(delivery->from),
+		.peer = slice_str(delivery->addressee.peer),
+		.message_id = slice_str(delivery->incoming->message_id),
+		.subject = slice_str(delivery->incoming->said.subject),
+	};
+}
+
 void conversation_ask(struct delivery *delivery)
 {
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	struct asking asking = { dispatch, delivery->serial };
+	struct mail_receive mail = mail_of(delivery);
 
 	if (delivery_follows(delivery))
 		return;
 	delivery->state = DELIVERY_ASKS;
+	mail_conversation(dispatch->pg, &mail, have_conversation, &asking, sizeof asking);
+}
+
+static void noted(void *arg, enum hr_status status, const struct hr_err *err)
+{
+	struct delivery *delivery = find_asking(arg, DELIVERY_NOTES);
+
+	if (!delivery)
+		return;
+	if (status != HR_OK) /* the chat has it: to be brought again is worse */
+		log_error("mail.not_noted", LOG_STR("message_id", delivery->incoming->message_id),
+			  LOG_ERR(err));
+	delivery_end(delivery, LMTP_OK, NULL);
+}
+
+void conversation_note(struct delivery *delivery)
+{
+	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
+	struct asking asking = { dispatch, delivery->serial };
+	struct mail_receive mail = mail_of(delivery);
+
+	delivery->state = DELIVERY_NOTES;
 	keep_original(delivery);
-	mail_receive(dispatch->pg,
-		     &(struct mail_receive){
-			     .domain = conversation_domain(delivery),
-			     .person = slice_str(delivery->from),
-			     .peer = slice_str(delivery->addressee.peer),
-			     .message_id = slice_str(delivery->incoming->message_id),
-			     .subject = slice_str(delivery->incoming->said.subject),
-		     },
-		     received, &asking, sizeof asking);
+	mail_receive(dispatch->pg, &mail, noted, &asking, sizeof asking);
 }

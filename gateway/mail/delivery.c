@@ -199,20 +199,25 @@ void deliveries_committed(void *item)
 {
 	struct delivery *delivery = item;
 
-	if (delivery->stanza_id)
-		mail_reported(delivery->deliveries->options.dispatch->pg,
-			      delivery->addressee.thread,
-			      slice_str(delivery->incoming->report->message_id));
 	metric_add(&mail_metrics[delivery->stanza_id ? MAIL_REPORTS : MAIL_RECEIVED], 1);
 	log_info("mail.received", LOG_STR("from", delivery->from), LOG_STR("to", delivery->to),
 		 LOG_STR("kind", kind_name(delivery->incoming->kind)),
 		 LOG_STR("message_id", delivery->incoming->message_id));
+	if (!delivery->stanza_id) {
+		conversation_note(delivery);
+		return;
+	}
+	mail_reported(delivery->deliveries->options.dispatch->pg, delivery->addressee.thread,
+		      slice_str(delivery->incoming->report->message_id));
 	tell(delivery, LMTP_OK, NULL);
 }
 
 void deliveries_done(void *item)
 {
-	delivery_free(item);
+	struct delivery *delivery = item;
+
+	if (delivery->state != DELIVERY_NOTES) /* else it ends when that is done */
+		delivery_free(delivery);
 }
 
 const struct config_mail *delivery_settings(const struct delivery *delivery)

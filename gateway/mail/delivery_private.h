@@ -11,6 +11,7 @@ enum delivery_state {
 	DELIVERY_FOLLOWS, /* another, which is the same for the chat */
 	DELIVERY_ASKS,	  /* the conversation */
 	DELIVERY_BROUGHT, /* to the switchboard */
+	DELIVERY_NOTES,	  /* that it is committed */
 };
 
 struct delivery {
@@ -54,3 +55,6 @@ bool delivery_follows(struct delivery *delivery);
  * ends. */
 void conversation_ask(struct delivery *delivery);
 void conversation_ask_report(struct delivery *delivery, const struct config_mail *mail);
+/* It has become chat: that is remembered, with the mail where it is kept; then it ends. Were it the
+ * other way round, what is refused would leave a trace. */
+void conversation_note(struct delivery *delivery);

@@ -199,9 +199,7 @@ def test_a_mail_of_25_mb_is_taken_and_a_larger_one_than_is_allowed_returned(lab,
     assert not [text for text in texts(ada) if "film.mov" in text]
 
 
-def test_a_thousand_recipients_in_one_transaction_all_get_it(lab, login, mail_setting):
-    """A thousand addresses of one person: each is a recipient with an answer of its own."""
-    mail_setting("amsterdam", "example.com", hourly=2000)
+def test_a_thousand_addresses_of_one_person_are_answered_each_and_bring_one_message(lab, login):
     ivan = login("ivan")
     crowd = [f"crowd-{n}" for n in range(1000)]
     lab.run("ldap", "alpha", stdin="dn: uid=ivan,ou=People,dc=alpha,dc=example\nchangetype: modify\nreplace: imAlias\n"
@@ -212,9 +210,11 @@ def test_a_thousand_recipients_in_one_transaction_all_get_it(lab, login, mail_se
         mark, word = lab.log_mark("postfix"), unique("crowd")
         mail = letter(MARIT, "undisclosed-recipients:;", word, Subject="All")
         post(lab, mail, MARIT, to=[f"{one}@chat.example.com" for one in crowd])
-        ivan.wait_count(lambda s: word in (s.findtext(CLIENT + "body") or ""), 1000, "messages", 60)
         wait_until(lambda: len(re.findall(r"postfix/lmtp.*status=sent \(250 ", lab.log_since(mark))) == 1000,
-                   "an answer for each")
+                   "an answer for each", 60)
+        ivan.wait(lambda s: word in (s.findtext(CLIENT + "body") or ""), "the message")
+        ivan.round_trip()
+        assert len([text for text in texts(ivan) if word in text]) == 1
         assert len(set(re.findall(r"postfix/lmtp\[\d+\]: (\w+): to=<crowd-", lab.log_since(mark)))) == 1
     finally:
         lab.run("ldap", "alpha", stdin="dn: uid=ivan,ou=People,dc=alpha,dc=example\nchangetype: modify\n"

@@ -93,8 +93,14 @@ SELECT is((SELECT row(id, topic, earlier, recent, choice)::text FROM hedgerow.ma
 SELECT is((SELECT recent FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'b2@x', 's2', 'ada@example.com/desk', NULL, 'T')), 1::bigint,
 	'what has not gone yet does not count, or a bound once passed would let nothing through');
 DELETE FROM hedgerow.mail_message WHERE message_id = 'b2@x';
-SELECT is((SELECT row(id, thread, recent)::text FROM hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'c@y', 'Re: S')), '(1,t,0)', 'an answer belongs to it');
-SELECT is((SELECT recent FROM hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'd@y', NULL)), 1::bigint, 'and counts');
+SELECT is((SELECT row(thread, recent)::text FROM hedgerow.mail_conversation('example.com', 'carla@example.com', 'ada@example.com', 'c@y')), '(t,0)', 'an answer belongs to it');
+SELECT is((SELECT count(*) FROM hedgerow.mail_conversation('example.com', 'carla@example.com', 'eve@example.com', 'c@y')), 0::bigint, 'and to no other');
+SELECT is((SELECT count(*) FROM hedgerow.mail_message WHERE incoming), 0::bigint, 'which leaves nothing');
+SELECT lives_ok($$ SELECT hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'c@y', 'Re: S') $$, 'until it has become chat');
+SELECT is((SELECT recent FROM hedgerow.mail_conversation('example.com', 'carla@example.com', 'ada@example.com', 'c@y')), 0::bigint, 'it does not count for itself');
+SELECT is((SELECT recent FROM hedgerow.mail_conversation('example.com', 'carla@example.com', 'ada@example.com', 'd@y')), 1::bigint, 'but for the next');
+SELECT lives_ok($$ SELECT hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'd@y', NULL) $$, 'which follows');
+SELECT lives_ok($$ SELECT hedgerow.mail_receive('example.com', 'carla@example.com', 'ada@example.com', 'd@y', NULL) $$, 'once');
 SELECT is((SELECT earlier FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'e@x', 's3', 'x', NULL, NULL)), '{a@x,b@x,c@y,d@y}', 'both ways');
 SELECT is((SELECT row(domain, person, peer, stanza_id, sender)::text FROM hedgerow.mail_find(1, 'b@x')), '(example.com,carla@example.com,ada@example.com,s2,ada@example.com/desk)', 'a report finds its message');
 SELECT is((SELECT stanza_id FROM hedgerow.mail_find(1, 'zzz')), NULL, 'or not');

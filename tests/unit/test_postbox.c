@@ -167,6 +167,32 @@ static void who_is_named_twice_gets_a_mail_once_and_each_name_its_answer(void **
 	close_postbox(node);
 }
 
+static void a_thousand_people_in_one_transaction_all_get_it(void **state)
+{
+	enum { PEOPLE = 1000 };
+	static const char *names[PEOPLE + 1];
+	scoped_buf all = BUF_INIT(0);
+
+	(void)state;
+	sql("INSERT INTO hedgerow.person (site, forest, anchor, address, native, installation)"
+	    " SELECT 'here', 'contoso', 'p' || n, 'p' || n || '@example.com', 'p' || n ||"
+	    " '@im.example', 'im' FROM generate_series(1, 1000) n");
+	scoped(node) node = node_new("n1");
+
+	for (size_t i = 0; i < PEOPLE; i++) {
+		names[i] = str_format("p%zu@chat.example.com", i + 1);
+		buf_add_str(&all, "250 2.0.0 Ok\r\n");
+	}
+	open_postbox(node);
+	assert_string_equal(mail_to(node, names, "all"), buf_text(&all));
+	expect("SELECT count(DISTINCT recipient) FROM hedgerow.journal", "1000");
+	expect("SELECT count(*) FROM hedgerow.journal", "1000");
+	expect("SELECT count(*) FROM hedgerow.mail_original", "1");
+	close_postbox(node);
+	for (size_t i = 0; i < PEOPLE; i++)
+		free((char *)(uintptr_t)names[i]);
+}
+
 static void a_name_that_was_refused_is_not_the_one_beside_it(void **state)
 {
 	(void)state;
@@ -196,13 +222,42 @@ static void what_is_refused_for_one_name_is_refused_for_the_other(void **state)
 	close_postbox(node);
 }
 
+static void only_what_is_accepted_is_remembered(void **state)
+{
+	(void)state;
+	sql("SELECT hedgerow.add_rule('no', 'deny', from_pattern => 'address:bob@example.com',"
+	    " to_pattern => 'address:ada@example.com', priority => 1)");
+	sql("UPDATE hedgerow.mail_domain SET hourly = 2");
+	scoped(node) node = node_new("n1");
+	const char *const ada[] = { "ada@chat.example.com", NULL };
+	const char *const bob[] = { "bob@chat.example.com", NULL };
+
+	open_postbox(node);
+	mail_to(node, ada, "refused");
+	expect("SELECT count(*) FROM hedgerow.mail_thread", "0");
+	expect("SELECT count(*) FROM hedgerow.mail_original", "0");
+	mail_to(node, bob, "first");
+	mail_to(node, bob, "second");
+	for (int i = 0; i < 3; i++) {
+		const char *const ids[] = { "third", "fourth", "fifth" };
+		assert_int_equal(strncmp(mail_to(node, bob, ids[i]), "450 4.7.1 ", 10), 0);
+	}
+	expect("SELECT string_agg(message_id, ' ' ORDER BY at) FROM hedgerow.mail_message",
+	       "first@x second@x");
+	expect("SELECT string_agg(message_id, ' ' ORDER BY at) FROM hedgerow.mail_original",
+	       "first@x second@x");
+	close_postbox(node);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, node_end)
 	const struct CMUnitTest tests[] = {
 		TEST(who_is_named_twice_gets_a_mail_once_and_each_name_its_answer),
+		TEST(a_thousand_people_in_one_transaction_all_get_it),
 		TEST(a_name_that_was_refused_is_not_the_one_beside_it),
 		TEST(what_is_refused_for_one_name_is_refused_for_the_other),
+		TEST(only_what_is_accepted_is_remembered),
 	};
 
 	(void)argc;
