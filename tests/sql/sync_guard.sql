@@ -82,7 +82,14 @@ SELECT pg_temp.remove(50, 50) \g /dev/null
 SELECT is((SELECT kept || ' ' || wants_full FROM pg_temp.changes('globex', 'p50')), '1 true', 'one more gone: changes leave it to a full run');
 SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'and ask for it at once');
 SELECT is((pg_temp.run()).state, 'held', 'which asks again');
-SELECT pg_temp.people(1, 60) \g /dev/null
+SELECT hedgerow.drop_run('globex') \g /dev/null
+SELECT pg_temp.people(10, 37), pg_temp.remove(49, 49) \g /dev/null
+SELECT is((SELECT state || ' ' || removed || ': ' || error FROM pg_temp.run()),
+	'held 5: would do 4 things to people that have been dropped, and 1 new ones', 'also when they are few enough together');
+SELECT is(pg_temp.active(), 61::bigint, 'nobody is removed by it');
+SELECT pg_temp.people(38, 40), pg_temp.people(50, 50), pg_temp.people(49, 49), pg_temp.remove(48, 48) \g /dev/null
+SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 60 read, +0 ~0 @0 -1 !0, 0 kept, 0 refused', 'when they are back the guard alone decides');
+SELECT pg_temp.people(1, 60), pg_temp.run() \g /dev/null
 SELECT is((pg_temp.run()).state, 'unchanged', 'all are back: nothing was lost');
 SELECT is(pg_temp.status(), 'unchanged, nothing held', 'and nothing waits any more');
 SELECT pg_temp.set(a, 'mail', a || '@example.com') FROM unnest(pg_temp.anchors(20, 26)) a \g /dev/null
