@@ -3,11 +3,15 @@
 
 #include "federation/envelope.h"
 
-enum { RECIPIENTS_MAX = 10000 };
+enum {
+	RECIPIENTS_MAX = 10000,
+	KEPT_MIN_US = 2 * 1000 * 1000, /* a commit takes no longer */
+	KEPT_MAX_US = 10 * 1000 * 1000,
+};
 
 struct hold {
-	usec until;
-	char by[ENVELOPE_ID_LEN]; /* the earliest */
+	usec until, forgotten;
+	char by[ENVELOPE_ID_LEN];
 };
 
 struct held {
@@ -30,7 +34,7 @@ static struct hold *find(struct held *held, struct slice whom, usec now)
 {
 	struct hold *hold = map_get(held->by_recipient, whom);
 
-	if (hold && hold->until <= now) {
+	if (hold && hold->forgotten <= now) {
 		map_remove(held->by_recipient, whom);
 		free(give(hold));
 	}
@@ -47,13 +51,11 @@ void held_put(struct held *held, struct slice whom, struct slice by, usec until,
 			held->by_recipient = map_new();
 		}
 		hold = mem_new(struct hold);
-		memcpy(hold->by, by.data, sizeof hold->by);
 		map_put(held->by_recipient, whom, hold);
 	}
-	if (memcmp(by.data, hold->by, sizeof hold->by) < 0)
-		memcpy(hold->by, by.data, sizeof hold->by);
-	if (hold->until < until)
-		hold->until = until;
+	memcpy(hold->by, by.data, sizeof hold->by);
+	hold->until = until;
+	hold->forgotten = msec_clamp(until, now + KEPT_MIN_US, now + KEPT_MAX_US);
 }
 
 usec held_until(struct held *held, struct slice whom, struct slice id, usec now)

@@ -9,7 +9,6 @@ enum {
 	RETRY_MIN_MS = 60 * 1000,
 	RETRY_MAX_MS = 3600 * 1000,
 	CAPPED_MS = 15 * 60 * 1000, /* a conversation past its hourly bound waits so long */
-	NOTED_MS = 2 * 1000,	    /* a deferral is in the database by then */
 };
 
 /* --- later ------------------------------------------------------------------------------------ */
@@ -26,12 +25,10 @@ static char *pair_of(const struct slot *slot)
 /* What comes after it waits as well: all of the conversation, or all for that recipient. */
 static void hold(const struct relay *self, const struct slot *slot)
 {
-	usec now = time_usec();
-	usec noted = now + INT64_C(1000) * NOTED_MS;
 	scoped_str pair = pair_of(slot);
 
 	held_put(self->held, slot->holds_all ? slot_recipient(slot) : slice_str(pair),
-		 slot_id(slot), slot->not_before > noted ? slot->not_before : noted, now);
+		 slot_id(slot), slot->not_before, time_usec());
 }
 
 /* Until when what was deferred before holds it; 0: it does not. */
@@ -306,14 +303,14 @@ static void start_mail(struct relay *self, struct slot *slot, const struct confi
 
 void relay_start(struct relay *self, struct slot *slot, const struct config_mail *mail)
 {
-	const struct envelope_fields *f = &slot->messages[0]->f;
 	struct dispatch_people people;
+	bool has_expired = slots_split_expired(&self->slots, slot, time_usec());
 
 	if (find_people(self, slot, &people) != HR_OK)
 		return;
 	if (!people.to || !people.to->enabled) {
 		relay_bounce(slot, BOUNCE_ITEM_NOT_FOUND, "nobody has this address");
-	} else if (f->expires && f->expires < time_usec()) {
+	} else if (has_expired) {
 		relay_bounce(slot, BOUNCE_REMOTE_TIMEOUT, "the mail could not be sent in time");
 	} else if (has_chat(self, slot, people.to)) {
 		if (slot->count > 1) /* each by itself: it may be for the mail again by then */

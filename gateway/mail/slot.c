@@ -91,6 +91,21 @@ void slots_split(struct slots *slots, struct slot *slot, size_t count)
 	slots->count++;
 }
 
+static bool has_expired(const struct envelope *envelope, usec now)
+{
+	return envelope->f.expires && envelope->f.expires < now;
+}
+
+bool slots_split_expired(struct slots *slots, struct slot *slot, usec now)
+{
+	bool first = has_expired(slot->messages[0], now);
+
+	for (size_t i = 1; i < slot->count; i++)
+		if (has_expired(slot->messages[i], now) != first)
+			slots_split(slots, slot, i); /* which ends the loop */
+	return first;
+}
+
 void slots_drop_first(struct slots *slots)
 {
 	struct slot *slot = slots->first;

@@ -51,6 +51,9 @@ bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void
 bool slots_is_blocked(const struct slots *slots, const struct slot *slot);
 /* The messages from the `count`th on become a slot of their own, right after it. */
 void slots_split(struct slots *slots, struct slot *slot, size_t count);
+/* Whether the first message has expired; those from the first on of which that is not as true
+ * become a slot of their own. */
+bool slots_split_expired(struct slots *slots, struct slot *slot, usec now);
 void slots_drop_first(struct slots *slots); /* freed */
 void slots_clear(struct slots *slots);
 

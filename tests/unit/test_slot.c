@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+static const usec S = 1000 * 1000;
+
 static struct envelope *from_to(const char *from, const char *to, const char *kind)
 {
 	return envelope_new(&(struct envelope_fields){
@@ -143,6 +145,41 @@ static void there_is_no_end_of_room(void **state)
 	slots_clear(&slots);
 }
 
+/* Each a message, which expires then; 0: never. */
+static void what_has_expired_is_no_part_of_a_mail(void **state)
+{
+	static const struct {
+		usec expires[4];
+		bool first;
+		const char *seqs;
+	} rows[] = {
+		{ { 0, 0, 0, 9 }, false, "1-4" },    { { 0, 9, 4, 9 }, false, "1-2 3-4" },
+		{ { 4, 0, 4, 9 }, true, "1-1 2-4" }, { { 4, 4, 4, 4 }, true, "1-4" },
+		{ { 4, 4, 4, 5 }, true, "1-3 4-4" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct slots slots = { 0 };
+		scoped_buf seqs = BUF_INIT(0);
+
+		for (int64_t n = 0; n < 4; n++) {
+			scoped(envelope) envelope = envelope_new(
+				&(struct envelope_fields){ .from = slice_lit("a@x"),
+							   .to = slice_lit("b@x"),
+							   .received = 1,
+							   .expires = rows[i].expires[n] });
+			assert_true(slots_add(&slots, n + 1, envelope, NULL));
+		}
+		assert_int_equal(slots_split_expired(&slots, slots.first, 5), rows[i].first);
+		for (const struct slot *slot = slots.first; slot; slot = slot->next)
+			buf_format(&seqs, "%s%d-%d", seqs.len ? " " : "", (int)slot->first,
+				   (int)slot->last);
+		assert_string_equal(buf_text(&seqs), rows[i].seqs);
+		slots_clear(&slots);
+	}
+}
+
 static void what_follows_something_deferred_waits_as_long(void **state)
 {
 	scoped(held) held = held_new();
@@ -152,25 +189,37 @@ static void what_follows_something_deferred_waits_as_long(void **state)
 					    slice_lit("0123456789abcde3") };
 
 	(void)state;
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[2], 10), 0);
-	held_put(held, slice_lit("b@x"), ids[1], 30, 10);
-	held_put(held, slice_lit("b@x"), ids[2], 20, 10);
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[3], 10), 30);
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[2], 10), 30);
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[1], 10), 0); /* it is the first */
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[0], 10), 0); /* and that before */
-	assert_int_equal(held_until(held, slice_lit("c@x"), ids[3], 10), 0);
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[3], 30), 0);
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[3], 10), 0); /* it is forgotten */
-	held_put(held, slice_lit("b@x"), ids[2], 20, 10);
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[2], 10), 0);
-	held_put(held, slice_lit("b@x"), ids[0], 20, 10); /* one that was deferred before */
-	assert_int_equal(held_until(held, slice_lit("b@x"), ids[1], 10), 20);
+	static const struct {
+		int put, until, id, now, held; /* put -1: only looked; seconds; held -1: not */
+	} rows[] = {
+		{ -1, 0, 2, 100, -1 },	 { 1, 105, 3, 100, 105 }, /* whatever came after it */
+		{ -1, 0, 2, 104, 105 },	 { -1, 0, 1, 104, -1 },	  /* not itself */
+		{ -1, 0, 0, 104, -1 },				  /* nor what came before */
+		{ 2, 105, 3, 104, 105 }, { -1, 0, 2, 104, -1 },	  /* what has waited behind it comes
+								     again: others wait now */
+		{ -1, 0, 3, 107, -1 },				  /* it is over, and forgotten */
+		{ -1, 0, 3, 104, -1 },	 { 1, 200, 3, 106, 200 }, { -1, 0, 3, 115, 200 },
+		{ -1, 0, 3, 117, -1 },				 /* the database knows it by now */
+		{ 1, 110, 3, 120, 110 }, { -1, 0, 3, 121, 110 }, /* due, and perhaps not committed
+								    yet */
+		{ -1, 0, 3, 123, -1 },
+	};
+
+	for (size_t i = 0; i < countof(rows); i++) {
+		usec now = rows[i].now * S;
+		usec held_for = rows[i].held < 0 ? 0 : rows[i].held * S;
+
+		if (rows[i].put >= 0)
+			held_put(held, slice_lit("b@x"), ids[rows[i].put], rows[i].until * S, now);
+		if (held_until(held, slice_lit("b@x"), ids[rows[i].id], now) != held_for)
+			fail_msg("row %zu", i);
+		assert_int_equal(held_until(held, slice_lit("c@x"), ids[3], now), 0);
+	}
 	for (int i = 0; i < 30000; i++) {
 		scoped_str name = str_format("p%d@x", i);
 
-		held_put(held, slice_str(name), ids[0], 100, 10);
-		assert_int_equal(held_until(held, slice_str(name), ids[1], 10), 100);
+		held_put(held, slice_str(name), ids[0], 100 * S, 10 * S);
+		assert_int_equal(held_until(held, slice_str(name), ids[1], 10 * S), 100 * S);
 	}
 }
 
@@ -182,6 +231,7 @@ int main(void)
 		cmocka_unit_test(who_waits_for_a_mail_waits_for_one_at_a_time),
 		cmocka_unit_test(a_slot_is_split_where_its_first_part_went_already),
 		cmocka_unit_test(there_is_no_end_of_room),
+		cmocka_unit_test(what_has_expired_is_no_part_of_a_mail),
 		cmocka_unit_test(what_follows_something_deferred_waits_as_long),
 	};
 
