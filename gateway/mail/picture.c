@@ -4,7 +4,7 @@
 #include "base/map.h"
 #include "gateway/mail/gmime.h"
 
-enum { HTML_MAX = 1024 * 1024, NAMES_MAX = 4 * MIME_PARTS_MAX };
+enum { HTML_MAX = 1024 * 1024, NAMES_MAX = 4 * MIME_PARTS_MAX, NAME_MAX_LEN = 900 };
 
 struct pictures {
 	const struct mime *mime;
@@ -21,19 +21,22 @@ static bool is_related(const struct mime *mime, const struct mime_part *part)
 	return false;
 }
 
-/* The name that `text` begins with, as it is in a Content-ID. */
-static void add_name(struct pictures *pictures, struct slice text)
+/* The name that `text` begins with, as it is in a Content-ID. Returns its length. */
+static size_t add_name(struct pictures *pictures, struct slice text)
 {
 	size_t len = 0;
 
 	while (len < text.len && !strchr("\"'<>) \t\r\n", text.data[len]))
 		len++;
+	if (len == 0 || len > NAME_MAX_LEN)
+		return len;
 	g_autofree char *name = g_uri_unescape_segment(text.data, text.data + len, NULL);
-	if (len > 0)
-		map_put(pictures->named, name ? slice_str(name) : (struct slice){ text.data, len },
-			pictures);
+	map_put(pictures->named, name ? slice_str(name) : (struct slice){ text.data, len },
+		pictures);
+	return len;
 }
 
+/* Goes over `html` once: what follows cid: up to its end is not looked at for another. */
 static void add_names(struct pictures *pictures, struct slice html)
 {
 	static const struct slice mark = { "cid:", 4 };
@@ -43,8 +46,8 @@ static void add_names(struct pictures *pictures, struct slice html)
 	       (hit = memmem(html.data, html.len, mark.data, mark.len))) {
 		size_t at = (size_t)(hit - html.data) + mark.len;
 
+		at += add_name(pictures, (struct slice){ html.data + at, html.len - at });
 		html = (struct slice){ html.data + at, html.len - at };
-		add_name(pictures, html);
 	}
 }
 
