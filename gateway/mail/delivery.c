@@ -330,6 +330,7 @@ static void begin(struct delivery *delivery, const struct config_mail *mail)
 	delivery->from = str_dup(vouched.address);
 	delivery->to = str_dup(delivery->addressee.peer);
 	vouched_clear(&vouched);
+	incoming_read(incoming);
 	if (!mail->names_attachments && read_has_attachments(&incoming->said))
 		delivery_end(delivery, LMTP_REFUSED, "mails with attachments are not taken here");
 	else if (!*incoming->said.text && incoming->said.attachment_count == 0)

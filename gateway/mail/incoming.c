@@ -32,8 +32,6 @@ enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site, stru
 	made->message_id = message_id_of(made->mime);
 	if (made->kind == KIND_REPORT && dsn_read(made->mime, &made->report, err) == HR_FAIL)
 		made->report = NULL; /* it is dropped as one that says nothing */
-	if (made->kind == KIND_PERSONAL)
-		read_mail(made->mime, &made->said);
 	*out = give(made);
 	return HR_OK;
 }
@@ -44,6 +42,14 @@ void incoming_keep(struct incoming *incoming, struct slice bytes)
 		return;
 	incoming->original = mem_dup(bytes.data, bytes.len);
 	incoming->original_len = bytes.len;
+}
+
+void incoming_read(struct incoming *incoming)
+{
+	if (incoming->is_read)
+		return;
+	read_mail(incoming->mime, &incoming->said);
+	incoming->is_read = true;
 }
 
 void incoming_shed(struct incoming *incoming)

@@ -13,8 +13,9 @@
 
 struct incoming {
 	enum kind kind;
-	char *message_id; /* without <>; made up when the mail has none */
-	struct read_mail said;
+	char *message_id;      /* without <>; made up when the mail has none */
+	struct read_mail said; /* once it was read */
+	bool is_read;
 	struct dsn *report; /* KIND_REPORT that could be read; else NULL */
 	struct mime *mime;  /* of the bytes of the mail; NULL: they are gone */
 	char *client;
@@ -29,6 +30,9 @@ HR_MUST_USE enum hr_status incoming_new(const struct lmtp_mail *mail, const char
 					struct hr_err *err);
 /* Its bytes are to be kept: copied. */
 void incoming_keep(struct incoming *incoming, struct slice bytes);
+/* Finds out what it says, which is most of the work with a mail: of a KIND_PERSONAL that somebody
+ * vouches for, before its bytes go. Once. */
+void incoming_read(struct incoming *incoming);
 /* The bytes of the mail, which `incoming` has borrowed, go: nobody is vouched for any more. */
 void incoming_shed(struct incoming *incoming);
 struct incoming *incoming_ref(struct incoming *incoming);

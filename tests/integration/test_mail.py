@@ -406,6 +406,28 @@ def test_a_thousand_recipients_and_a_large_mail(lab, login):
         assert "5.3.4" in str(refused.value)
 
 
+def test_attachments_where_they_are_refused(lab, login, mail_setting):
+    """The picture in a signature is none: it comes with the text, and is named."""
+    mail_setting("amsterdam", "example.com", attachments="refuse")
+    ada = login("ada")
+    to, word = "ada.adams@chat.example.com", unique("logo")
+
+    def mail(*others):
+        made = vouched(letter(f"Marit <{MARIT}>", to, word))
+        made.add_alternative(f"<p>{word}</p><img src='cid:logo@example.com'>", subtype="html")
+        made.get_payload()[1].add_related(b"GIF89a", "image", "gif", cid="<logo@example.com>", filename="logo.gif",
+                                          disposition="inline")
+        for name in others:
+            made.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename=name)
+        return made
+
+    with Lmtp(lab, "amsterdam") as lmtp:
+        (code, text), = lmtp.deliver(mail("plan.pdf"), [to])
+        assert code == 550 and "attachments are not taken" in text
+        assert lmtp.deliver(mail(), [to])[0][0] == 250
+    ada.wait(lambda s: word in (s.findtext(CLIENT + "body") or ""), "the mail with a picture")
+
+
 def test_a_loop_between_domains_ends(lab, login):
     """A mail of ours that comes back to us is not taken again."""
     bob, box = login("bob"), Mailbox(lab, MARIT)

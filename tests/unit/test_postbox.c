@@ -3,6 +3,7 @@
 #include "gateway/mail/postbox.h"
 
 #include "base/map.h"
+#include "gateway/mail/metric.h"
 #include "gateway/mail/reply_address.h"
 #include "tests/unit/node.h"
 
@@ -64,7 +65,7 @@ static void open_postbox(struct node *node)
 	assert_int_equal(postbox_new(node_loop,
 				     &(struct postbox_options){ .listen = where,
 								.size_max = 100000,
-								.memory_max = 100000,
+								.memory_max = 50000,
 								.secrets = directory,
 								.dispatch = &node->dispatch,
 								.switchboard = node->switchboard },
@@ -193,6 +194,32 @@ static void a_thousand_people_in_one_transaction_all_get_it(void **state)
 		free((char *)(uintptr_t)names[i]);
 }
 
+static void a_mail_that_there_is_no_room_for_is_put_off(void **state)
+{
+	(void)state;
+	scoped(node) node = node_new("n1");
+	scoped_buf mail = BUF_INIT(0);
+
+	open_postbox(node);
+	assert_string_equal(talk(node, "MAIL FROM:<bob@example.com> SIZE=60000\r\n", 1),
+			    "452 4.3.1 No room now, try again later\r\n");
+	talk(node,
+	     "MAIL FROM:<bob@example.com>\r\nRCPT TO:<ada@chat.example.com>\r\n"
+	     "RCPT TO:<bob@chat.example.com>\r\n",
+	     3);
+	talk(node, "DATA\r\n", 1);
+	buf_add_str(&mail, "From: Bob <bob@example.com>\r\n\r\n");
+	while (mail.len < 60000)
+		buf_add_str(&mail, "hedge\r\n");
+	buf_add_str(&mail, ".\r\n");
+	assert_string_equal(talk(node, buf_text(&mail), 2),
+			    "452 4.3.1 No room now, try again later\r\n"
+			    "452 4.3.1 No room now, try again later\r\n");
+	assert_int_equal(mail_metrics[MAIL_CROWDED].value, 2);
+	assert_int_equal(mail_metrics[MAIL_HELD].value, 0);
+	close_postbox(node);
+}
+
 static void a_name_that_was_refused_is_not_the_one_beside_it(void **state)
 {
 	(void)state;
@@ -255,6 +282,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(who_is_named_twice_gets_a_mail_once_and_each_name_its_answer),
 		TEST(a_thousand_people_in_one_transaction_all_get_it),
+		TEST(a_mail_that_there_is_no_room_for_is_put_off),
 		TEST(a_name_that_was_refused_is_not_the_one_beside_it),
 		TEST(what_is_refused_for_one_name_is_refused_for_the_other),
 		TEST(only_what_is_accepted_is_remembered),
