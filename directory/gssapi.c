@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory/gssapi.h"
 
+#include "directory/binding.h"
 #include "directory/seal.h"
 #include "directory/ticket.h"
 
@@ -20,6 +21,7 @@ struct negotiation {
 	gss_name_t name; /* the server's */
 	gss_ctx_id_t context;
 	bool established;
+	struct gss_channel_bindings_struct binding; /* to TLS; no data: none */
 };
 
 static enum hr_status gss_fault(OM_uint32 major, OM_uint32 minor, struct hr_err *err)
@@ -84,10 +86,12 @@ static enum hr_status step(struct negotiation *negotiation, const struct berval 
 		GSS_C_MUTUAL_FLAG | GSS_C_SEQUENCE_FLAG | GSS_C_INTEG_FLAG | GSS_C_CONF_FLAG;
 	gss_buffer_desc input = { said ? said->bv_len : 0, said ? said->bv_val : NULL };
 	OM_uint32 minor;
-	OM_uint32 major =
-		gss_init_sec_context(&minor, negotiation->credential, &negotiation->context,
-				     negotiation->name, (gss_OID)gss_mech_krb5, flags, 0,
-				     GSS_C_NO_CHANNEL_BINDINGS, &input, NULL, token, NULL, NULL);
+	OM_uint32 major = gss_init_sec_context(
+		&minor, negotiation->credential, &negotiation->context, negotiation->name,
+		(gss_OID)gss_mech_krb5, flags, 0,
+		negotiation->binding.application_data.length > 0 ? &negotiation->binding
+								 : GSS_C_NO_CHANNEL_BINDINGS,
+		&input, NULL, token, NULL, NULL);
 
 	if (GSS_ERROR(major))
 		return gss_fault(major, minor, err);
@@ -201,16 +205,33 @@ static enum hr_status negotiate(struct negotiation *negotiation, const char *hos
 	return tls ? HR_OK : protect(negotiation, most, err);
 }
 
+/* Adds the binding to the server's TLS, if it has any. */
+static enum hr_status bind_to_tls(struct server *server, struct buf *out, struct hr_err *err)
+{
+	struct berval der = { 0 };
+
+	if (ldap_get_option(server_ld(server), LDAP_OPT_X_TLS_PEERCERT, &der) != LDAP_OPT_SUCCESS ||
+	    !der.bv_val)
+		return HR_OK;
+	enum hr_status status = binding_add((struct slice){ der.bv_val, der.bv_len }, out, err);
+	ber_memfree(der.bv_val);
+	return status == HR_NONE ? HR_OK : status;
+}
+
 enum hr_status gssapi_bind(struct server *server, const struct gssapi_request *request,
 			   struct hr_err *err)
 {
 	scoped(ticket) ticket = NULL;
+	scoped_buf binding = BUF_INIT(0);
 	OM_uint32 minor;
 
-	if (ticket_new(request->principal, request->keytab, &ticket, err) != HR_OK)
+	if (ticket_new(request->principal, request->keytab, &ticket, err) != HR_OK ||
+	    bind_to_tls(server, &binding, err) != HR_OK)
 		return err->status;
 	struct negotiation negotiation = { .server = server,
-					   .credential = ticket_credential(ticket) };
+					   .credential = ticket_credential(ticket),
+					   .binding.application_data = { binding.len,
+									 binding.data } };
 	enum hr_status status = negotiate(&negotiation, request->host, request->tls, err);
 	gss_delete_sec_context(&minor, &negotiation.context, GSS_C_NO_BUFFER);
 	gss_release_name(&minor, &negotiation.name);
