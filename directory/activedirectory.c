@@ -72,7 +72,7 @@ static enum hr_status meet(struct session *session, struct hr_err *err)
 		return HR_OK;
 	}
 	if (status == HR_OK && !session->controller.shows_deleted)
-		add_limit(session, "deleted objects are not shown to the account: deletions are "
+		add_limit(session, "deleted objects are not shown to the account: deletions may be "
 				   "seen by full runs only");
 	return status;
 }

@@ -164,13 +164,15 @@ static enum hr_status ask(struct server *server, const struct dirsync_request *r
 			  struct hr_err *err)
 {
 	struct berval cookie = { request->cookie.len, (char *)(uintptr_t)request->cookie.data };
-	LDAPControl *controls[3] = { NULL };
+	LDAPControl *controls[4] = { NULL };
 	LDAP *ld = server_ld(server);
 
 	int code = ldap_create_dirsync_control(ld, CHANGED_VALUES | ONLY_WHAT_WE_MAY_SEE,
 					       ROUND_BYTES, &cookie, &controls[0]);
+	if (code == LDAP_SUCCESS) /* Microsoft's controllers want to be asked for those too */
+		code = ldap_create_show_deleted_control(ld, &controls[1]);
 	if (code == LDAP_SUCCESS && dirsync_asks_for_members(request->attributes))
-		code = ldap_create_extended_dn_control(ld, TEXT_GUIDS, &controls[1]);
+		code = ldap_create_extended_dn_control(ld, TEXT_GUIDS, &controls[2]);
 	const struct server_search search = {
 		.base = request->root,
 		.filter = request->filter,

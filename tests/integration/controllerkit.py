@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only Microsoft's domain controllers do, and Samba's do not: pages and parts of values that they
-choose the size of themselves, DirSync in rounds, refusals. A small LDAP server over plain TCP that says what
+choose the size of themselves, no more than a page without asking for pages, DirSync in rounds, and of deleted
+objects only to who asks for them, references in between, refusals. A small LDAP server over plain TCP that says what
 MS-ADTS says they say, about objects that the test holds."""
 import socketserver
 import struct
@@ -8,10 +9,12 @@ import threading
 import uuid
 
 PAGED, DIRSYNC, NOTICE = "1.2.840.113556.1.4.319", "1.2.840.113556.1.4.841", "1.2.840.113556.1.4.528"
+SHOW_DELETED = "1.2.840.113556.1.4.417"
 BASE = "DC=fabrikam,DC=example"
 SERVICE = f"CN=NTDS Settings,CN=DC1,CN=Configuration,{BASE}"
-BIND, BIND_RESULT, UNBIND, SEARCH, ENTRY, SEARCH_RESULT = 0x60, 0x61, 0x42, 0x63, 0x64, 0x65
-OK, OTHER_RIGHTS = 0, 50  # result codes
+BIND, BIND_RESULT, UNBIND, SEARCH, ENTRY, SEARCH_RESULT, REFERENCE = 0x60, 0x61, 0x42, 0x63, 0x64, 0x65, 0x73
+OK, SIZE_LIMIT, ADMIN_LIMIT, OTHER_RIGHTS = 0, 4, 11, 50  # result codes
+ACCESS_DENIED = "00002105: LdapErr: DSID-0C0907BB, comment: Error processing control, data 0, v4563"
 
 
 # --- BER ---
@@ -109,8 +112,8 @@ class Session(socketserver.StreamRequestHandler):
     def say(self, number_of, operation, controls=b""):
         self.wfile.write(tlv(0x30, number(number_of) + operation + (tlv(0xa0, controls) if controls else b"")))
 
-    def end(self, number_of, tag=SEARCH_RESULT, code=OK, controls=b""):
-        self.say(number_of, tlv(tag, number(code, 0x0a) + text("") + text("")), controls)
+    def end(self, number_of, tag=SEARCH_RESULT, code=OK, controls=b"", why=""):
+        self.say(number_of, tlv(tag, number(code, 0x0a) + text("") + text(why)), controls)
 
     def handle(self):
         while (message := self.message()) is not None:
@@ -127,7 +130,7 @@ class Session(socketserver.StreamRequestHandler):
                 return
 
     def entry(self, number_of, dn, attributes, wanted):
-        """Each attribute in the part that was asked for, or in the first."""
+        """Each attribute in the part that was asked for, or in the first, beside which it is there without values."""
         chosen, most = [], self.server.directory.part
         for one in wanted:
             name, _, part = one.partition(";range=")
@@ -137,6 +140,8 @@ class Session(socketserver.StreamRequestHandler):
             if not rest:
                 continue
             if len(rest) > most:
+                if not part:
+                    chosen.append(tlv(0x30, text(name) + tlv(0x31, b"")))
                 name, rest = f"{name};range={low}-{low + most - 1}", rest[:most]
             elif part:
                 name = f"{name};range={low}-*"
@@ -148,7 +153,9 @@ class Session(socketserver.StreamRequestHandler):
         parts = elements(operation)
         base, scope, wanted = parts[0][1].decode(), integer(parts[1][1]), [v.decode() for _, v in elements(parts[7][1])]
         if NOTICE in controls:
-            return  # accepted, and nothing is told
+            if not directory.dirsync:
+                self.end(number_of, code=ADMIN_LIMIT)
+            return  # else accepted, and nothing is told
         with directory.lock:
             directory.asked.append("dirsync" if DIRSYNC in controls else ",".join(wanted))
             known = {f"CN={guid},{BASE}": (guid, entry) for guid, entry in directory.objects.items()}
@@ -158,7 +165,7 @@ class Session(socketserver.StreamRequestHandler):
                 self.entry(number_of, base, entry, wanted)
                 self.end(number_of)
             elif DIRSYNC in controls:
-                self.rounds(number_of, parts[6], wanted, elements(controls[DIRSYNC])[0][1])
+                self.rounds(number_of, parts[6], wanted, controls)
             else:
                 found = [(dn, entry) for dn, (_, entry) in known.items() if matches(*parts[6], entry)]
                 self.pages(number_of, found, wanted, controls)
@@ -171,21 +178,26 @@ class Session(socketserver.StreamRequestHandler):
             more = str(low + most) if low + most < len(found) else ""
             found = found[low:low + most]
             reply = tlv(0x30, text(PAGED) + text(tlv(0x30, number(0) + text(more))))
-        for dn, entry in found[:most]:
+        elif most > self.server.directory.page:
+            found = found[:self.server.directory.page]
+        for dn, entry in found:
             self.entry(number_of, dn, entry, wanted)
-        self.end(number_of, controls=reply)
+        self.say(number_of, tlv(REFERENCE, text(f"ldap://DomainDnsZones.fabrikam.example/DC=DomainDnsZones,{BASE}")))
+        self.end(number_of, code=OK if PAGED in controls or len(found) == most else SIZE_LIMIT, controls=reply)
 
-    def rounds(self, number_of, query, wanted, value):
+    def rounds(self, number_of, query, wanted, controls):
         """The cookie is the number of the last change that was told."""
         directory = self.server.directory
         if not directory.dirsync:
-            self.end(number_of, code=OTHER_RIGHTS)
+            self.end(number_of, code=OTHER_RIGHTS, why=ACCESS_DENIED)
             return
-        (_, _), (_, _), (_, cookie) = elements(value)
+        (_, _), (_, _), (_, cookie) = elements(elements(controls[DIRSYNC])[0][1])
         since = sorted((usn, guid) for guid, usn in directory.changed.items() if usn > int(cookie or b"0"))
         more, since = len(since) > directory.page, since[:directory.page]
         for _, guid in since:
             entry = directory.objects.get(guid)  # of who is gone, and not for us to see, the GUID is all
+            if entry is None and SHOW_DELETED not in controls:
+                continue
             if entry is None or matches(*query, entry):
                 self.entry(number_of, f"CN={guid},{BASE}", entry or {"objectGUID": [guid.bytes_le]}, wanted + ["objectGUID"])
         last = since[-1][0] if more else directory.usn

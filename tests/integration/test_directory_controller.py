@@ -71,6 +71,14 @@ def test_pages_are_read_whatever_their_size(fabrikam):
     assert fabrikam.method() == ("dirsync" if fabrikam.ad.dirsync else "usn")
 
 
+def test_what_is_refused_is_told_in_the_controllers_words(fabrikam):
+    def told(event):
+        return [line for line in fabrikam.daemon.log.read_text().splitlines() if f"event={event} " in line]
+    wait_until(lambda: told("sync.following" if fabrikam.ad.dirsync else "sync.limited"), "the log")
+    assert len(told("sync.limited")) == (0 if fabrikam.ad.dirsync else 1)
+    assert all("Insufficient access (50): 00002105: LdapErr" in line for line in told("sync.limited"))
+
+
 def test_all_parts_of_the_values_are_read(fabrikam):
     many = {f"alias{i}" for i in range(23)}
     fabrikam.put(1, "Many", sorted(many))
@@ -95,4 +103,19 @@ def test_who_is_gone_and_not_shown_is_gone(fabrikam):
     before = fabrikam.full_runs()
     fabrikam.ad.delete(guid(2))
     wait_until(lambda: str(guid(2)) not in fabrikam.names(), "the deletion")
+    assert fabrikam.full_runs() == before
+
+
+def test_who_loses_the_right_to_dirsync_goes_on_by_numbers(fabrikam):
+    if not fabrikam.ad.dirsync:
+        pytest.skip("it is refused from the beginning")
+    after = fabrikam.daemon.log.stat().st_size
+    fabrikam.ad.dirsync = False
+    fabrikam.put(3, "Refused")
+    wait_until(lambda: fabrikam.names()[str(guid(3))] == "Refused", "the change")
+    assert fabrikam.method() == "usn"
+    assert "event=sync.cursor_refused" in fabrikam.daemon.log.read_text()[after:]
+    before = fabrikam.full_runs()
+    fabrikam.put(4, "By Number")
+    wait_until(lambda: fabrikam.names()[str(guid(4))] == "By Number", "the next")
     assert fabrikam.full_runs() == before
