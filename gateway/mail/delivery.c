@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "federation/address.h"
-#include "federation/email.h"
+#include "gateway/mail/author.h"
 #include "gateway/mail/metric.h"
 #include "schema/mail.h"
 
@@ -232,46 +232,6 @@ const struct config_mail *delivery_settings(const struct delivery *delivery)
 
 /* --- the author ------------------------------------------------------------------------------- */
 
-/* Whether this site may speak for them: they are at home here, or their mail is carried here. */
-static bool may_speak(const struct dispatch *dispatch, const struct person *person)
-{
-	const struct config *config = registry_config(dispatch->registry);
-	const struct config_mail *mail = config_find_mail(
-		config, person->site, address_text_domain(slice_str(person->address)));
-
-	return strcmp(person->site, config->local_site) == 0 ||
-	       (mail && strcmp(mail->carrier, config->local_site) == 0);
-}
-
-/* `delivery->from` is who the mail is believed to be from. False: the delivery has ended. */
-static bool admit(struct delivery *delivery, const struct config_mail *mail,
-		  const struct person *author)
-{
-	scoped_buf address = BUF_INIT(0);
-
-	if (author && !author->enabled) {
-		delivery_end(delivery, LMTP_REFUSED, "the author's account is disabled");
-		return false;
-	}
-	if (author && !may_speak(delivery->deliveries->options.dispatch, author)) {
-		delivery_end(delivery, LMTP_REFUSED,
-			     "the author's mail is carried by another site");
-		return false;
-	}
-	if (!author && !mail->outsiders) {
-		delivery_end(delivery, LMTP_REFUSED,
-			     "only people of the federation may write here");
-		return false;
-	}
-	if (author)
-		buf_add_str(&address, author->address);
-	else
-		email_outsider(slice_str(delivery->from), mail->domain, &address);
-	free(delivery->from);
-	delivery->from = str_dup(buf_text(&address));
-	return true;
-}
-
 static bool is_patient(struct delivery *delivery)
 {
 	const struct deliveries *deliveries = delivery->deliveries;
@@ -288,6 +248,8 @@ static void find_author(struct delivery *delivery)
 	const struct dispatch *dispatch = delivery->deliveries->options.dispatch;
 	const struct config_mail *mail = delivery_settings(delivery);
 	const struct person *author = NULL;
+	char *address;
+	struct hr_err err;
 	enum hr_status status = registry_find(dispatch->registry, PEOPLE_ADDRESS,
 					      slice_str(delivery->from), &author);
 
@@ -295,11 +257,19 @@ static void find_author(struct delivery *delivery)
 		is_patient(delivery);
 		return;
 	}
-	if (!mail)
+	if (!mail) {
 		delivery_end(delivery, LMTP_LATER,
 			     "the mail of this domain is not set up any more");
-	else if (admit(delivery, mail, author))
-		conversation_ask(delivery);
+		return;
+	}
+	if (author_admit(registry_config(dispatch->registry), mail, author,
+			 slice_str(delivery->from), &address, &err) != HR_OK) {
+		delivery_end(delivery, LMTP_REFUSED, err.text);
+		return;
+	}
+	free(delivery->from);
+	delivery->from = address;
+	conversation_ask(delivery);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
