@@ -123,7 +123,7 @@ static void keep_original(struct delivery *delivery)
 	mail_keep(delivery->deliveries->options.dispatch->pg, slice_str(mail->domain),
 		  slice_str(incoming->message_id),
 		  (struct slice){ incoming->original, incoming->original_len });
-	free(give(incoming->original));
+	incoming_kept(incoming);
 }
 
 static struct mail_receive mail_of(const struct delivery *delivery)

@@ -36,12 +36,17 @@ enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site, stru
 	return HR_OK;
 }
 
-void incoming_keep(struct incoming *incoming, struct slice bytes)
+void incoming_keep(struct incoming *incoming, struct lmtp *lmtp, struct room *room, size_t len)
+{
+	incoming->original = lmtp_take_bytes(lmtp);
+	incoming->original_len = len;
+	incoming->room = room;
+}
+
+void incoming_kept(struct incoming *incoming)
 {
 	if (incoming->original)
-		return;
-	incoming->original = mem_dup(bytes.data, bytes.len);
-	incoming->original_len = bytes.len;
+		room_free(incoming->room, give(incoming->original), incoming->original_len);
 }
 
 void incoming_read(struct incoming *incoming)
@@ -72,7 +77,7 @@ void incoming_free(struct incoming *incoming)
 	mime_free(incoming->mime);
 	free(incoming->message_id);
 	free(incoming->client);
-	free(incoming->original);
+	incoming_kept(incoming);
 	free(incoming);
 }
 

@@ -21,6 +21,7 @@ struct incoming {
 	char *client;
 	char *original; /* owned: the bytes, to be kept for operators; NULL: not, or they are */
 	size_t original_len;
+	struct room *room; /* that they hold */
 	unsigned refs;
 };
 
@@ -28,8 +29,9 @@ struct incoming {
 HR_MUST_USE enum hr_status incoming_new(const struct lmtp_mail *mail, const char *site,
 					struct incoming **out, const char **why,
 					struct hr_err *err);
-/* Its bytes are to be kept: copied. */
-void incoming_keep(struct incoming *incoming, struct slice bytes);
+/* Its bytes are to be kept: taken over from the session. */
+void incoming_keep(struct incoming *incoming, struct lmtp *lmtp, struct room *room, size_t len);
+void incoming_kept(struct incoming *incoming); /* they are: gone, if they were to be kept */
 /* Finds out what it says, which is most of the work with a mail: of a KIND_PERSONAL that somebody
  * vouches for, before its bytes go. Once. */
 void incoming_read(struct incoming *incoming);

@@ -39,11 +39,20 @@ void lmtp_refuse_command(struct lmtp *lmtp, const char *reply)
 		lmtp_end(lmtp, "421 4.7.0 Too many errors");
 }
 
+char *lmtp_take_bytes(struct lmtp *lmtp)
+{
+	char *bytes = lmtp->mail.data;
+
+	lmtp->mail = BUF_INIT(lmtp->size_max);
+	return bytes;
+}
+
 /* What is held of the mail goes. */
 static void drop_mail(struct lmtp *lmtp)
 {
-	lmtp->room->held -= lmtp->mail.len;
-	buf_free(&lmtp->mail);
+	size_t len = lmtp->mail.len;
+
+	room_free(lmtp->room, lmtp_take_bytes(lmtp), len);
 }
 
 static void clear_slots(struct lmtp *lmtp)
@@ -159,19 +168,12 @@ static void hand_over(struct lmtp *lmtp)
 					      .client = slice_str(lmtp->client),
 					      .is_utf8 = lmtp->is_utf8,
 				      });
+	drop_mail(lmtp);
 }
 
 static struct slice waiting(const struct lmtp *lmtp)
 {
 	return (struct slice){ lmtp->in.data + lmtp->taken, lmtp->in.len - lmtp->taken };
-}
-
-bool lmtp_has_room(struct lmtp *lmtp, size_t len)
-{
-	bool has = len <= lmtp->room->max - lmtp->room->held;
-
-	lmtp->room->refused += !has;
-	return has;
 }
 
 /* Takes `len` bytes of the input, which are part of the mail. */
@@ -181,7 +183,8 @@ static void keep_mail(struct lmtp *lmtp, size_t len)
 
 	lmtp->taken += len;
 	lmtp->mail_bytes += len;
-	if (!lmtp->is_refused && (lmtp->mail_bytes > lmtp->size_max || !lmtp_has_room(lmtp, len))) {
+	if (!lmtp->is_refused &&
+	    (lmtp->mail_bytes > lmtp->size_max || !room_has(lmtp->room, len))) {
 		lmtp->is_refused = true;
 		drop_mail(lmtp);
 	}

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "gateway/mail/room.h"
 
 #include <stdint.h>
 
@@ -49,7 +50,7 @@ struct lmtp_mail {
 	const char *sender;			 /* "": the null sender */
 	const struct lmtp_recipient *recipients; /* those that were accepted */
 	size_t recipient_count;
-	struct slice bytes;  /* the mail, without dot-stuffing */
+	struct slice bytes;  /* the mail, without dot-stuffing; gone after the op, unless taken */
 	struct slice client; /* address that the MTA had it from (XFORWARD ADDR); len 0: not said */
 	bool is_utf8;	     /* SMTPUTF8 was asked for */
 };
@@ -57,24 +58,16 @@ struct lmtp_mail {
 /* lmtp_answer may be called from within; lmtp_free may not. */
 struct lmtp_ops {
 	void (*recipient)(void *ctx, uint64_t id, const char *address);
-	/* Everything in *mail stays until its last recipient is answered, or `reset`. */
+	/* The rest of *mail stays until its last recipient is answered, or `reset`. */
 	void (*message)(void *ctx, const struct lmtp_mail *mail);
 	/* Ids given out are void: a transaction ended without a mail, or is over. */
 	void (*reset)(void *ctx);
 };
 
-/* For the mails that sessions are taking at the same time. One that finds no room is answered with
- * LMTP_TOO_MUCH, for which the client comes again, and gives back at once what it had: the others
- * get on. */
-struct lmtp_room {
-	size_t max, held; /* bytes; max: not less than that of one mail */
-	uint64_t refused; /* mails that found none */
-};
-
 struct lmtp_options {
-	const char *host;	/* of the greeting; copied */
-	size_t size_max;	/* bytes of a mail */
-	struct lmtp_room *room; /* shared and borrowed */
+	const char *host;  /* of the greeting; copied */
+	size_t size_max;   /* bytes of a mail */
+	struct room *room; /* shared and borrowed */
 };
 
 struct lmtp;
@@ -86,6 +79,9 @@ DEFINE_SCOPED(lmtp)
 void lmtp_received(struct lmtp *lmtp, struct slice bytes);
 /* `text`: UTF-8, cut at LMTP_TEXT_MAX, line ends become spaces; NULL: the standard words. */
 void lmtp_answer(struct lmtp *lmtp, uint64_t id, enum lmtp_answer answer, const char *text);
+/* Within the op message: its bytes become the caller's, with the room that they hold, until
+ * room_free. */
+char *lmtp_take_bytes(struct lmtp *lmtp);
 void lmtp_timeout(struct lmtp *lmtp);  /* the client is silent: 421 and the end */
 void lmtp_shutdown(struct lmtp *lmtp); /* we go: 421 at the next moment it may be said */
 

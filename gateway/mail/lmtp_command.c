@@ -83,7 +83,7 @@ static const char *take_size(struct lmtp *lmtp, struct slice value)
 	}
 	if (size > lmtp->size_max)
 		return "552 5.3.4 The mail is larger than this server takes";
-	return lmtp_has_room(lmtp, size) ? NULL : "452 4.3.1 No room now, try again later";
+	return room_has(lmtp->room, size) ? NULL : "452 4.3.1 No room now, try again later";
 }
 
 static const char *take_body(struct lmtp *lmtp, struct slice value)

@@ -24,7 +24,7 @@ struct lmtp_slot {
 struct lmtp {
 	char *host; /* owned */
 	size_t size_max;
-	struct lmtp_room *room;
+	struct room *room;
 	const struct lmtp_ops *ops;
 	void *ctx;
 	enum lmtp_state state;
@@ -55,8 +55,6 @@ void lmtp_reset(struct lmtp *lmtp); /* ends the transaction, if there is one */
 void lmtp_end(struct lmtp *lmtp, const char *reply);
 /* A recipient more: `reply` (taken) at once, or NULL: asks the owner. */
 void lmtp_add_recipient(struct lmtp *lmtp, struct slice address, char *reply);
-/* Whether there is room for so much of a mail more; counted as refused if not. */
-bool lmtp_has_room(struct lmtp *lmtp, size_t len);
 /* Runs one command line (without its line end). */
 void lmtp_command(struct lmtp *lmtp, struct slice line);
 bool lmtp_is_recipient(struct slice line); /* is the command RCPT */

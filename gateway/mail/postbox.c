@@ -11,7 +11,7 @@ struct postbox {
 	struct postbox_options options; /* listen is owned */
 	struct server *server;		/* NULL: draining */
 	struct deliveries *deliveries;
-	struct lmtp_room room;
+	struct room room;
 	struct visit_host host;
 	struct visit *visits[POSTBOX_VISITS_MAX]; /* a blank is NULL */
 	uint64_t last_serial;

@@ -244,19 +244,20 @@ static void answer_all(struct visit *visit, const struct lmtp_mail *mail, enum l
 	free(ids);
 }
 
-/* Where one of its recipients' domains keeps mails, the bytes must outlive this turn. */
-static void keep_if_wanted(const struct visit *visit, const struct lmtp_mail *mail,
-			   struct guest *const *guests, struct incoming *incoming)
+/* Whether one of its recipients' domains keeps mails whole. */
+static bool is_kept(const struct visit *visit, const struct lmtp_mail *mail,
+		    struct guest *const *guests)
 {
 	const struct dispatch *dispatch = visit->host->options->dispatch;
 	const struct config *config = registry_config(dispatch->registry);
+	bool is_wanted = false;
 
 	for (size_t i = 0; i < mail->recipient_count; i++) {
 		const struct config_mail *of = config_find_mail(
 			config, dispatch->site, slice_str(guests[i]->addressee.domain));
-		if (incoming->kind == KIND_PERSONAL && of && of->keeps_originals)
-			incoming_keep(incoming, mail->bytes);
+		is_wanted |= of && of->keeps_originals;
 	}
+	return is_wanted;
 }
 
 static void deliver(struct visit *visit, const struct lmtp_mail *mail, struct incoming *incoming)
@@ -269,7 +270,8 @@ static void deliver(struct visit *visit, const struct lmtp_mail *mail, struct in
 		ids[i] = mail->recipients[i].id;
 		guests[i] = guest_of(visit, mail->recipients[i].asked);
 	}
-	keep_if_wanted(visit, mail, guests, incoming);
+	if (incoming->kind == KIND_PERSONAL && is_kept(visit, mail, guests))
+		incoming_keep(incoming, visit->lmtp, visit->host->room, mail->bytes.len);
 	for (size_t i = 0; i < count; i++)
 		deliveries_begin(visit->host->deliveries, incoming, &guests[i]->addressee,
 				 visit->serial, ids[i]);

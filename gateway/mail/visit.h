@@ -13,7 +13,7 @@ struct visit_host {
 	struct loop *loop;
 	const struct postbox_options *options;
 	struct deliveries *deliveries;
-	struct lmtp_room *room;
+	struct room *room;
 	void (*ended)(void *ctx, struct visit *visit); /* the connection is gone: visit_free it */
 	void *ctx;
 };

@@ -6,7 +6,7 @@
 
 enum { KEPT_MAX = 64, SIZE_LIMIT = 300 };
 
-static struct lmtp_room room = { .max = SIZE_LIMIT };
+static struct room room = { .max = SIZE_LIMIT };
 
 struct owner {
 	struct lmtp *lmtp;

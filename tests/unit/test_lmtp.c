@@ -23,8 +23,10 @@ struct scene {
 	size_t asked_count;
 	uint64_t accepted[2]; /* which ids of RCPT the first of a mail's recipients had */
 	bool is_prompt;	      /* the owner says yes at once */
+	bool takes;	      /* it takes the bytes over */
+	char *taken;
 };
-static struct lmtp_room room = { .max = 5000 }; /* of all scenes */
+static struct room room = { .max = 5000 }; /* of all scenes */
 
 static void on_recipient(void *ctx, uint64_t id, const char *address)
 {
@@ -47,6 +49,8 @@ static void on_message(void *ctx, const struct lmtp_mail *mail)
 			   mail->recipient_count, (int)mail->bytes.len, mail->bytes.data,
 			   mail->is_utf8 ? "utf8" : "", (int)mail->client.len,
 			   mail->client.data ? mail->client.data : "");
+	if (scene->takes)
+		scene->taken = lmtp_take_bytes(scene->lmtp);
 	for (size_t i = 0; i < mail->recipient_count; i++) {
 		if (i < countof(scene->accepted))
 			scene->accepted[i] = mail->recipients[i].asked;
@@ -581,6 +585,29 @@ static void takes_no_more_mails_at_a_time_than_there_is_room_for(void **state)
 	}
 }
 
+static void
+the_bytes_of_a_mail_hold_room_until_it_is_handed_over_or_whoever_took_them_gives_up(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	for (int takes = 0; takes < 2; takes++) {
+		begin_mail(&scene);
+		scene.is_prompt = false;
+		scene.takes = takes;
+		say(&scene, "abc\r\n.\r\n");
+		assert_int_equal(room.held, takes ? 5 : 0);
+		answer(&scene, 0, LMTP_OK, NULL);
+		answer(&scene, 1, LMTP_OK, NULL);
+		assert_int_equal(room.held, takes ? 5 : 0);
+		if (takes) {
+			assert_memory_equal(scene.taken, "abc\r\n", 5);
+			room_free(&room, scene.taken, 5);
+		}
+		end(&scene);
+	}
+}
+
 static void what_is_too_large_for_the_room_that_is_left_is_not_begun(void **state)
 {
 	struct scene one, other;
@@ -617,6 +644,8 @@ int main(void)
 		cmocka_unit_test(bounds_lines_errors_and_what_waits),
 		cmocka_unit_test(goes_at_the_next_moment_it_may),
 		cmocka_unit_test(takes_no_more_mails_at_a_time_than_there_is_room_for),
+		cmocka_unit_test(
+			the_bytes_of_a_mail_hold_room_until_it_is_handed_over_or_whoever_took_them_gives_up),
 		cmocka_unit_test(what_is_too_large_for_the_room_that_is_left_is_not_begun),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
