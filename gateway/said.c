@@ -12,8 +12,6 @@
 /* Between namespace and name stands a line break, which is in neither. */
 #define NAME(ns, name) ns SEPARATOR name
 
-enum { TEXT_MAX = 64 * 1024 }; /* of one text; the rest is left out */
-
 struct reading {
 	XML_Parser parser;
 	struct said *said;
@@ -121,7 +119,7 @@ void said_read(struct slice payload, struct said *out)
 {
 	struct reading reading = { .parser = XML_ParserCreateNS("UTF-8", *SEPARATOR),
 				   .said = out,
-				   .gathered = BUF_INIT(TEXT_MAX) };
+				   .gathered = BUF_INIT(payload.len) }; /* no text is longer */
 
 	*out = (struct said){ 0 };
 	if (!reading.parser)

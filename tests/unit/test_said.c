@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/said.h"
 
+#include "base/buf.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -66,10 +68,26 @@ static void what_mail_and_receipts_are_about_is_found(void **state)
 	}
 }
 
+static void a_text_is_whole_however_long(void **state)
+{
+	scoped_buf payload = BUF_INIT(0);
+	scoped_said said = { 0 };
+
+	(void)state;
+	buf_add_str(&payload, "<body>");
+	for (int i = 0; i < 10000; i++)
+		buf_format(&payload, "line %04d of a long text\n", i);
+	buf_add_str(&payload, "</body>");
+	said_read(buf_slice(&payload), &said);
+	assert_int_equal(strlen(said.body), payload.len - strlen("<body></body>"));
+	assert_non_null(strstr(said.body, "line 9999 of"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_mail_and_receipts_are_about_is_found),
+		cmocka_unit_test(a_text_is_whole_however_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
