@@ -6,19 +6,11 @@
 #include "gateway/mail/compose.h"
 #include "gateway/said.h"
 
-static void add_text(struct letter_words *words, char *text, usec sent)
+static void add_text(struct letter_words *words, const struct slot *slot, size_t message,
+		     char *text)
 {
-	words->texts[words->count++] = (struct letter_text){ text, sent };
-}
-
-/* An answer to what came by mail is an error; its writer is told in words. */
-static void read_error(const struct envelope *envelope, const struct said *said,
-		       struct letter_words *words)
-{
-	words->is_error = true;
-	if (said->error)
-		add_text(words, str_format("(not delivered: %s)", said->error),
-			 envelope->f.received);
+	words->texts[words->count++] =
+		(struct letter_text){ text, slot->messages[message]->f.received, message };
 }
 
 void letter_words_read(const struct slot *slot, struct letter_words *out)
@@ -33,10 +25,13 @@ void letter_words_read(const struct slot *slot, struct letter_words *out)
 			out->subject = give(said.subject);
 		if (!out->thread)
 			out->thread = give(said.thread);
+		/* An answer to what came by mail is an error; its writer is told in words. */
 		if (envelope_is_error(envelope))
-			read_error(envelope, &said, out);
-		else if (said.body && *said.body)
-			add_text(out, give(said.body), envelope->f.received);
+			out->is_error = true;
+		if (!out->is_error && said.body && *said.body)
+			add_text(out, slot, i, give(said.body));
+		else if (out->is_error && said.error)
+			add_text(out, slot, i, str_format("(not delivered: %s)", said.error));
 	}
 }
 
@@ -47,6 +42,15 @@ void letter_words_clear(struct letter_words *words)
 	free(words->subject);
 	free(words->thread);
 	*words = (struct letter_words){ 0 };
+}
+
+size_t letter_words_fit(struct letter_words *words, size_t most)
+{
+	size_t next = words->count > most ? words->texts[most].message : 0;
+
+	while (words->count > most)
+		free(words->texts[--words->count].text);
+	return next;
 }
 
 enum config_mail_mode letter_mode(const struct config_mail *mail, struct slice choice)

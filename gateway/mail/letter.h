@@ -15,12 +15,16 @@ struct letter_words {
 	struct letter_text {
 		char *text;
 		usec sent;
+		size_t message; /* which of the slot says it */
 	} texts[SLOT_MESSAGES_MAX];
 	size_t count; /* 0: nothing for a mail: somebody is typing, a receipt */
 	bool is_error;
 };
 void letter_words_read(const struct slot *slot, struct letter_words *out);
 void letter_words_clear(struct letter_words *words);
+/* Keeps the first `most` (1 or more) of the texts. Returns which message says the first of the
+ * others, so that another mail begins with it; 0: there is none. */
+size_t letter_words_fit(struct letter_words *words, size_t most);
 
 struct letter {
 	const struct config_mail *mail;

@@ -168,7 +168,17 @@ static enum hr_status find_people(struct relay *self, const struct slot *slot,
 	return dispatch_find(self->options.dispatch, slot->messages[0], out);
 }
 
-static void write_letter(struct relay *self, struct slot *slot, const struct letter_words *words,
+/* A copy counts what one mail does not hold; what is nowhere else goes in the next. */
+static void limit(struct relay *self, struct slot *slot, struct letter_words *words,
+		  const struct config_mail *mail)
+{
+	size_t next = slot_is_copy(slot) ? 0 : letter_words_fit(words, (size_t)mail->digest);
+
+	if (next > 0)
+		slots_split(&self->slots, slot, next);
+}
+
+static void write_letter(struct relay *self, struct slot *slot, struct letter_words *words,
 			 const struct mail_send_answer *known)
 {
 	const struct config_mail *mail = relay_settings(self);
@@ -200,6 +210,8 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		hold(self, slot);
 		return;
 	}
+	if (mode == MAIL_FULL)
+		limit(self, slot, words, mail);
 	struct letter letter = {
 		.mail = mail,
 		.site = self->options.dispatch->site,

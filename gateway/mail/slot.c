@@ -23,10 +23,18 @@ bool slot_is_copy(const struct slot *slot)
 	return slot->messages[0]->f.is_copy;
 }
 
+static bool has_room(const struct slot *slot, const struct envelope *envelope)
+{
+	size_t bytes = envelope->f.payload.len;
+
+	for (size_t i = 0; i < slot->count; i++)
+		bytes += slot->messages[i]->f.payload.len;
+	return slot->count < SLOT_MESSAGES_MAX && bytes <= SLOT_BYTES_MAX;
+}
+
 static bool may_join(const struct slot *slot, const struct envelope *envelope)
 {
-	return slot->state == SLOT_WAITS && !slot->is_digest_closed &&
-	       slot->count < SLOT_MESSAGES_MAX &&
+	return slot->state == SLOT_WAITS && !slot->is_digest_closed && has_room(slot, envelope) &&
 	       slice_eq(slot_recipient(slot), address_text_bare(envelope->f.to)) &&
 	       slice_eq(slot_sender(slot), address_text_bare(envelope->f.from)) &&
 	       envelope_is_error(envelope) == envelope_is_error(slot->messages[0]) &&
@@ -47,7 +55,7 @@ bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void
 	struct slot *slot = last_slot(slots);
 
 	if (!slot || !may_join(slot, envelope)) {
-		if (slots->count == SLOTS_MAX)
+		if (slots->count >= SLOTS_MAX)
 			return false;
 		slot = mem_new(struct slot);
 		slot->owner = owner;

@@ -5,7 +5,11 @@
 
 #include "federation/envelope.h"
 
-enum { SLOT_MESSAGES_MAX = 100, SLOTS_MAX = 64 };
+enum {
+	SLOT_MESSAGES_MAX = 100,
+	SLOT_BYTES_MAX = ENVELOPE_PAYLOAD_MAX, /* of payloads, unless it is one message */
+	SLOTS_MAX = 64,
+};
 
 enum slot_state {
 	SLOT_WAITS, /* for its turn, or for people */

@@ -155,6 +155,34 @@ static void a_digest_shows_some_and_counts_the_others(void **state)
 	scene_close(&scene);
 }
 
+static void what_one_mail_does_not_hold_is_for_the_next(void **state)
+{
+	static const struct {
+		const char *said[5];
+		size_t most, count, next;
+	} rows[] = {
+		{ { "<body>1</body>", "<body>2</body>" }, 2, 2, 0 },
+		{ { "<body>1</body>", "<body>2</body>", "<body>3</body>" }, 2, 2, 2 },
+		{ { "<active xmlns='x'/>", "<body>1</body>", "<active xmlns='x'/>",
+		    "<body>2</body>" },
+		  1,
+		  1,
+		  3 },
+		{ { "<body>1</body>", "<active xmlns='x'/>" }, 1, 1, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct scene scene;
+
+		scene_open(&scene, "carla@example.com", rows[i].said);
+		assert_int_equal(letter_words_fit(&scene.words, rows[i].most), rows[i].next);
+		assert_int_equal(scene.words.count, rows[i].count);
+		expect(&scene, NOTHING, LIST("more wait for you"));
+		scene_close(&scene);
+	}
+}
+
 static void a_notice_does_not_say_what_was_written(void **state)
 {
 	struct scene scene;
@@ -285,6 +313,7 @@ int main(void)
 		cmocka_unit_test(a_message_becomes_a_mail_that_can_be_answered),
 		cmocka_unit_test(an_odd_id_of_a_mail_that_came_does_not_stop_the_conversation),
 		cmocka_unit_test(a_digest_shows_some_and_counts_the_others),
+		cmocka_unit_test(what_one_mail_does_not_hold_is_for_the_next),
 		cmocka_unit_test(a_notice_does_not_say_what_was_written),
 		cmocka_unit_test(addresses_are_written_as_mail_has_them),
 		cmocka_unit_test(what_says_nothing_is_no_mail),

@@ -64,6 +64,37 @@ static void consecutive_messages_of_a_pair_are_one_mail(void **state)
 	}
 }
 
+static void what_a_mail_has_no_room_for_is_the_next_one(void **state)
+{
+	static const struct {
+		size_t sizes[5], counts[4];
+	} rows[] = {
+		{ { SLOT_BYTES_MAX, 1, 1 }, { 1, 2 } },
+		{ { 1, SLOT_BYTES_MAX - 1, 1 }, { 2, 1 } },
+		{ { 1, SLOT_BYTES_MAX, SLOT_BYTES_MAX, 1 }, { 1, 1, 1, 1 } },
+	};
+	scoped_str payload = mem_alloc(SLOT_BYTES_MAX);
+
+	(void)state;
+	memset(payload, 'x', SLOT_BYTES_MAX);
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct slots slots = { 0 };
+		const size_t *count = rows[i].counts;
+
+		for (const size_t *size = rows[i].sizes; *size; size++) {
+			scoped(envelope) envelope = envelope_new(&(struct envelope_fields){
+				.from = slice_lit("a@x"),
+				.to = slice_lit("b@x"),
+				.payload = { payload, *size },
+			});
+			assert_true(slots_add(&slots, size - rows[i].sizes, envelope, NULL));
+		}
+		for (const struct slot *slot = slots.first; slot; slot = slot->next)
+			assert_int_equal(slot->count, *count++);
+		slots_clear(&slots);
+	}
+}
+
 static void a_mail_under_way_takes_no_more(void **state)
 {
 	static const enum slot_state states[] = { SLOT_ASKS, SLOT_FLIES, SLOT_DONE };
@@ -142,6 +173,10 @@ static void there_is_no_end_of_room(void **state)
 	slots_drop_first(&slots);
 	assert_true(slots_add(&slots, seq + 1, envelope, NULL));
 	assert_int_equal(slots.count, SLOTS_MAX);
+	slots_split(&slots, slots.first, 1); /* one more than there is room for */
+	for (int i = 0; i < 2 * SLOT_MESSAGES_MAX; i++)
+		slots_add(&slots, ++seq, envelope, NULL);
+	assert_int_equal(slots.count, SLOTS_MAX + 1);
 	slots_clear(&slots);
 }
 
@@ -227,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(consecutive_messages_of_a_pair_are_one_mail),
+		cmocka_unit_test(what_a_mail_has_no_room_for_is_the_next_one),
 		cmocka_unit_test(a_mail_under_way_takes_no_more),
 		cmocka_unit_test(who_waits_for_a_mail_waits_for_one_at_a_time),
 		cmocka_unit_test(a_slot_is_split_where_its_first_part_went_already),
