@@ -21,44 +21,93 @@ forest release|call|FOREST [RUN]|release_run|apply the run that is held; with RU
 forest drop|call|FOREST [RUN]|drop_run|drop the run that is held: the people stay as they are
 TABLE
 
-# What is known of the run that was asked for: "ended RUN STATE", or how far it is
+# What is known of the run that was asked for: "ended RUN STATE|", or what changes as long as something moves, and
+# how far it is in words. A run that had begun before is ended first.
 sync_look() {
 	cat <<'SQL' | ask -v forest="$forest" -v before="$before" -v kind="$kind"
 SELECT coalesce(
-	(SELECT format('ended %s %s', run, state) FROM hedgerow.sync_runs WHERE forest = :'forest' AND run > :'before'
+	(SELECT format('ended %s %s|', run, state) FROM hedgerow.sync_runs WHERE forest = :'forest' AND run > :'before'
 		AND kind = :'kind' AND state <> 'running' ORDER BY run LIMIT 1),
-	(SELECT format('run %s: %s%s%s%s', run,
-			CASE phase WHEN 'read' THEN 'read ' WHEN 'compare' THEN 'comparing ' ELSE 'applying ' END, btrim(to_char(number, '999,999,999')),
-			CASE WHEN phase = 'read' AND expected > number THEN ' of about ' || btrim(to_char(expected, '999,999,999')) ELSE '' END,
-			CASE WHEN phase = 'read' THEN format(', %s a second', btrim(to_char(per_second, '999,999,999'))) ELSE '' END)
-			|| coalesce(format(', about %s s left', ceil(extract(epoch FROM left_about))), '')
-		FROM hedgerow.sync_progress WHERE forest = :'forest' AND run > :'before' AND kind = :'kind' LIMIT 1),
-	'waiting for hedgerow-directory');
+	(SELECT format('run %s %s %s|', run, phase, number)
+			|| CASE WHEN run > :'before' THEN '' ELSE 'first ' END || 'run ' || run || ': '
+			|| CASE phase WHEN 'read' THEN 'read ' WHEN 'compare' THEN 'comparing ' ELSE 'applying ' END
+			|| to_char(number, 'FM999,999,999')
+			|| CASE WHEN phase = 'read' AND expected > number THEN to_char(expected, '" of about "FM999,999,999') ELSE '' END
+			|| CASE WHEN phase = 'read' THEN to_char(per_second, '", "FM999,999,999" a second"') ELSE '' END
+			|| CASE WHEN left_about >= '2 minutes' THEN format(', about %s min left', ceil(extract(epoch FROM left_about) / 60))
+				WHEN left_about IS NOT NULL THEN format(', about %s s left', ceil(extract(epoch FROM left_about))) ELSE '' END
+		FROM hedgerow.sync_progress WHERE forest = :'forest' ORDER BY run LIMIT 1),
+	(SELECT CASE WHEN bool_and(state = 'no daemon') THEN 'none|no hedgerow-directory reports of this forest: waiting for one'
+		ELSE 'waiting|waiting for hedgerow-directory' END FROM hedgerow.sync_contexts WHERE forest = :'forest'));
 SQL
 }
 
 show_progress() { # TEXT; nothing: wipe it
-	[ "$progress" = no ] || printf '\r\033[K%s' "$*" >&2
+	[ "$progress" = no ] || printf "\\r\\033[K%.${columns}s" "$*" >&2
 }
 
-# What a run did, in words, and the first of those to whom it did it
-sync_summary() { # RUN
+# What a run did, in words
+sync_outline() { # RUN
 	cat <<'SQL' | ask -v run="$1"
 SELECT format('run %s of %s: %s after %s s', run, forest, state, round(extract(epoch FROM took), 1)) || coalesce(': ' || error, '')
 	FROM hedgerow.sync_runs WHERE run = :'run';
-SELECT format('read %s, %s of them no people; added %s, changed %s, %s with another address, removed %s, disabled %s, kept %s, refused %s',
-		read, skipped, added, changed, readdressed, removed, disabled, kept, refused)
-	FROM hedgerow.sync_runs WHERE run = :'run' AND state <> 'failed';
+SELECT to_char(read, '"read "FM999,999,999" entries"')
+	|| coalesce(CASE WHEN state IN ('previewed', 'held') THEN '; it would have ' ELSE ': ' END || what, '; nothing to change')
+	|| CASE WHEN skipped > 0 THEN to_char(skipped, '"; no people: "FM999,999,999') ELSE '' END
+	|| CASE WHEN refused > 0 THEN to_char(refused, '"; refused: "FM999,999,999') || ', see: hedgerow forest refused ' || forest ELSE '' END
+	FROM hedgerow.sync_runs r CROSS JOIN LATERAL (
+		SELECT string_agg(to_char(n, verb || ' FM999,999,999') || more, ', ' ORDER BY place) AS what
+		FROM (VALUES (1, '"added"', r.added, ''), (3, '"removed"', r.removed, ''), (4, '"disabled"', r.disabled, ''),
+			(2, '"changed"', r.changed, CASE WHEN r.readdressed > 0 THEN to_char(r.readdressed, '" ("FM999,999,999" with another address)"') ELSE '' END),
+			(5, '"kept"', r.kept, ' as they were')) v (place, verb, n, more) WHERE n > 0) w
+	WHERE run = :'run' AND state <> 'failed';
+SQL
+}
+
+# The same, and the first of those to whom it did it, and what is next. What is held may have been held before.
+sync_summary() { # RUN
+	sync_outline "$1" && cat <<'SQL' | ask -v run="$1"
+SELECT forest, CASE WHEN state = 'held' THEN (SELECT held_run FROM hedgerow.sync_status s WHERE s.forest = r.forest) ELSE run END AS told
+	FROM hedgerow.sync_runs r WHERE run = :'run' \gset
 SELECT format('%-8s %s%s', action, coalesce(address, anchor), coalesce(' (' || reason || ')',
 		CASE WHEN action IN ('change', 'address', 'disable') THEN (SELECT ': ' || string_agg(format('%s %s -> %s', b.key,
 			coalesce(before ->> b.key, '-'), coalesce(after ->> b.key, '-')), ', ' ORDER BY b.key)
 			FROM jsonb_object_keys(after) b(key) WHERE before -> b.key IS DISTINCT FROM after -> b.key) END))
-	FROM hedgerow.sync_differences WHERE run = :'run' ORDER BY action DESC, address LIMIT 20;
-SELECT format('... and %s more: hedgerow forest show %s %s', count(*) - 20, min(forest), :'run')
-	FROM hedgerow.sync_differences WHERE run = :'run' HAVING count(*) > 20;
-SELECT format('It waits for a decision: hedgerow forest held %s; then hedgerow forest release %1$s %2$s, or drop %1$s %2$s', forest, run)
+	FROM hedgerow.sync_differences WHERE run = :'told' ORDER BY action DESC, address LIMIT 20;
+SELECT format('... and %s more: hedgerow forest show %s %s', to_char(count(*) - 20, 'FM999,999,999'), :'forest', :'told')
+	FROM hedgerow.sync_differences WHERE run = :'told' HAVING count(*) > 20;
+SELECT format('It waits for a decision: hedgerow forest held %s; then hedgerow forest release %1$s %2$s, or drop %1$s %2$s', :'forest', :'told')
 	FROM hedgerow.sync_runs WHERE run = :'run' AND state = 'held';
+SELECT format('It is tried again in %s s.', greatest(0, ceil(extract(epoch FROM s.next_run - now()))))
+	FROM hedgerow.sync_runs r JOIN hedgerow.sync_status s ON s.forest = r.forest
+	WHERE run = :'run' AND r.state = 'failed' AND r.kind = 'full' AND s.next_run IS NOT NULL;
 SQL
+}
+
+# Waits until the run has ended; $found says how. Gives up when nothing has moved for $wait seconds.
+sync_wait() {
+	moved=
+	earlier=
+	while :; do
+		found=$(sync_look) || return
+		case $found in
+		ended*) break ;;
+		"$moved|"*) ticks=$((ticks - 1)) ;;
+		*) moved=${found%%|*} ticks=$((wait * 5)) ;;
+		esac
+		show_progress "${found#*|}"
+		if [ "$ticks" -le 0 ]; then
+			show_progress
+			case $found in
+			run*) fail 1 "nothing has moved for $wait s; the run may go on: hedgerow forest runs $forest" ;;
+			*) fail 1 "the run has not begun after $wait s; is hedgerow-directory running? See: hedgerow forest context list $forest" ;;
+			esac
+		fi
+		case $found in *'|first run '*) earlier=${moved#run } earlier=${earlier%% *} ;; esac
+		sleep 0.2
+	done
+	show_progress
+	[ -z "$earlier" ] || [ "$json" = yes ] || sync_outline "$earlier"
 }
 
 cmd_forest_sync() {
@@ -86,22 +135,14 @@ cmd_forest_sync() {
 	[ "$dry" = false ] || kind='dry-run'
 	progress=no
 	[ ! -t 2 ] || [ "$quiet" = yes ] || progress=yes
+	columns=$(stty size <&2 2>/dev/null | cut -d ' ' -f 2)
+	columns=$((${columns:-0} > 1 ? columns - 1 : 79))
 	before=$(printf '%s\n' "SELECT hedgerow.forest_sync(:'forest', dry_run => :'dry', draft => :'draft');" |
 		ask -v forest="$forest" -v dry="$dry" -v draft="$draft") || return
 	[ "$patient" = yes ] || { say "$command: asked for"; return 0; }
-	ticks=$((wait * 5))
-	while :; do
-		found=$(sync_look) || return
-		case $found in ended*) break ;; esac
-		show_progress "$found"
-		ticks=$((ticks - 1))
-		if [ "$ticks" -le 0 ]; then
-			show_progress
-			fail 1 "the run has not ended after $wait s; is hedgerow-directory running? See: hedgerow forest runs $forest"
-		fi
-		sleep 0.2
-	done
-	show_progress
+	trap 'show_progress; fail 130 "the run goes on: hedgerow forest runs $forest"' INT
+	sync_wait || return
+	trap 'exit 130' INT
 	run=${found#ended }
 	run=${run%% *}
 	if [ "$json" = yes ] && [ "$dry" = true ]; then
@@ -111,5 +152,5 @@ cmd_forest_sync() {
 	else
 		sync_summary "$run"
 	fi || return
-	case $found in *' failed' | *' held') return 1 ;; esac
+	case $found in *' failed|' | *' held|') return 1 ;; esac
 }

@@ -4,6 +4,7 @@ import os
 import pty
 import random
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -376,29 +377,86 @@ def test_memory_stays_small(forest):
     assert forest.daemon.rss_mib() < 64
 
 
+class Sync:
+    """hedgerow forest sync, with standard error on a terminal."""
+
+    def __init__(self, forest, *words):
+        self.screen, terminal = pty.openpty()
+        self.seen = b""
+        self.command = subprocess.Popen(
+            [TOP / "ops/hedgerow", "-d", forest.registry.conninfo, "forest", "sync", "globex", *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, text=True)
+        os.close(terminal)
+
+    def read_until(self, text):
+        while text not in self.seen:
+            self.seen += os.read(self.screen, 4096)
+
+    def end(self):
+        """The exit status and what is on standard output."""
+        while True:
+            try:
+                self.seen += os.read(self.screen, 4096)
+            except OSError:  # the other end is closed
+                os.close(self.screen)
+                return self.command.wait(60), self.command.stdout.read()
+
+
 def test_forest_sync_shows_on_a_terminal_how_far_it_is(forest):
     """Progress goes to the terminal alone, the summary to standard output."""
     forest.slapd.replace("u7", "displayName", "Seen By Sync")
     forest.slapd.freeze()
-    screen, terminal = pty.openpty()
     try:
-        command = subprocess.Popen([TOP / "ops/hedgerow", "-d", forest.registry.conninfo, "forest", "sync", "globex"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, text=True)
-        os.close(terminal)
-        seen = b""
-        while b"read 0 of about" not in seen:
-            seen += os.read(screen, 4096)
-        forest.slapd.thaw()
-        while True:
-            try:
-                seen += os.read(screen, 4096)
-            except OSError:  # the other end is closed
-                break
+        sync = Sync(forest)
+        sync.read_until(b"read 0 of about")
     finally:
         forest.slapd.thaw()
-    summary = command.communicate(timeout=60)[0]
-    assert command.returncode == 0 and b"\n" not in seen, seen
-    assert re.search(r"^run \d+ of globex: (applied|unchanged) after [\d.]+ s\nread \d+, ", summary), summary
+    status, summary = sync.end()
+    assert status == 0 and b"\n" not in sync.seen, sync.seen
+    assert re.search(r"^run \d+ of globex: (applied|unchanged) after [\d.]+ s\nread 2,000 entries", summary), summary
+
+
+def test_a_run_that_had_begun_is_shown_before_that_which_was_asked_for(forest):
+    forest.slapd.freeze()
+    try:
+        forest.registry.request()
+        wait_until(forest.registry.running, "the run to begin")
+        sync = Sync(forest)
+        sync.read_until(b"first run ")
+    finally:
+        forest.slapd.thaw()
+    status, summary = sync.end()
+    first, second = re.findall(r"^run (\d+) of globex: unchanged after", summary, re.MULTILINE)
+    assert status == 0 and int(first) < int(second), summary
+
+
+def test_who_no_longer_waits_is_told_that_the_run_goes_on(forest):
+    forest.slapd.freeze()
+    try:
+        sync = Sync(forest)
+        sync.read_until(b"read 0 of about")
+        sync.command.send_signal(signal.SIGINT)
+        assert sync.end() == (130, "") and b"the run goes on" in sync.seen
+    finally:
+        forest.slapd.thaw()
+    wait_until(lambda: forest.registry.running() == 0, "the run to end")
+
+
+def test_what_is_held_again_is_released_by_the_number_that_is_told(forest):
+    people = forest.registry.people()
+    configure(forest, filter="(uid=u1)")
+    run_of(forest, state="held")
+    try:
+        status, summary = Sync(forest).end()
+        assert status == 1 and "it would have removed" in summary
+        number = re.search(r"release globex (\d+), or drop", summary).group(1)
+        done = subprocess.run([TOP / "ops/hedgerow", "-d", forest.registry.conninfo, "forest", "drop", "globex", number],
+                              text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 0, done.stdout
+    finally:
+        configure(forest, filter="(objectClass=inetOrgPerson)")
+        forest.registry.sync()
+    assert forest.registry.people() == people
 
 
 def test_the_command_line(forest, tmp_path):

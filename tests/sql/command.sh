@@ -75,7 +75,7 @@ expect 0 'attribute' mapping list contoso
 expect 0 ': done' mapping set contoso name cn --pattern '^(.*) .*$' --replacement '\1'
 expect 0 ': done' mapping remove contoso name 1
 expect 0 'draft *| name' mapping list contoso
-expect 1 'has not ended after 0 s' mapping preview contoso --timeout 0
+expect 1 'has not begun after 0 s' mapping preview contoso --timeout 0
 expect 0 ': done' mapping apply contoso
 expect 1 'has no draft' mapping discard contoso
 expect 0 'former' mapping list contoso --all
@@ -93,7 +93,7 @@ expect 1 'is not known here' link add boston
 expect 0 'FORESTS' status
 expect 0 '"streams"' status --json
 expect 1 'is in use' forest remove contoso
-expect 1 'has not ended after 0 s' forest sync contoso --timeout 0
+expect 1 'has not begun after 0 s' forest sync contoso --timeout 0
 expect 0 'asked for' forest sync contoso --no-wait
 expect 0 ': done' setting set journal_retain '2 hours'
 expect 3 'connection to server' -d 'host=/nonexistent dbname=x' site list
