@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory/run.h"
 
+enum { ROUNDS = 10 }; /* of catching up with a directory that never stands still */
+
 static enum hr_status stage(void *arg, const struct publish_entry *entry, struct hr_err *err)
 {
 	return publish_add(arg, entry, err);
@@ -72,7 +74,7 @@ static enum hr_status catch_up(struct forest *forest, struct publish *publish, s
 		if (strcmp(context->next.method, "none") == 0)
 			continue;
 		cursor_copy(&context->next, &position);
-		while (status == HR_OK)
+		for (int round = 0; status == HR_OK && round < ROUNDS; round++)
 			status = forest->adapter->changes(context->session, &sink, &position, err);
 		cursor_clear(&position);
 		if (status == HR_RETRY || status == HR_FAIL)
