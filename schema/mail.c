@@ -30,7 +30,7 @@ static const struct pg_statement send_statement = {
 	"mail_send",
 	"SELECT id, topic, earlier, recent, choice, taken, held FROM hedgerow.mail_send("
 	"$1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text,"
-	" $10::bytea)"
+	" $10::bytea, $11::text[], $12::text[])"
 };
 enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE, SEND_TAKEN, SEND_HELD };
 
@@ -70,6 +70,12 @@ void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, co
 	pg_add_text(params, send->subject);
 	pg_add_text(params, send->recipient);
 	pg_add_bytes(params, send->envelope_id);
+	pg_begin_array(params, PG_TEXT, send->more_count);
+	for (size_t i = 0; i < send->more_count; i++)
+		pg_item_text(params, send->more[i].stanza_id);
+	pg_begin_array(params, PG_TEXT, send->more_count);
+	for (size_t i = 0; i < send->more_count; i++)
+		pg_item_text(params, send->more[i].sender);
 	pg_send_owned(pg, &send_statement, params, sent, request);
 }
 
@@ -111,10 +117,17 @@ void mail_find(struct pg *pg, int64_t thread, mail_find_fn *fn, const void *arg,
 /* ---- report */
 
 static const struct pg_statement report_statement = {
-	"mail_report", "SELECT person, stanza_id, sender, standing"
+	"mail_report", "SELECT person, stanza_id, sender, standing, more_ids, more_senders"
 		       " FROM hedgerow.mail_report($1::bigint, $2::text, $3::int)"
 };
-enum { REPORT_PERSON, REPORT_STANZA_ID, REPORT_SENDER, REPORT_STANDING };
+enum {
+	REPORT_PERSON,
+	REPORT_STANZA_ID,
+	REPORT_SENDER,
+	REPORT_STANDING,
+	REPORT_MORE_IDS,
+	REPORT_MORE_SENDERS
+};
 
 static enum mail_report_standing standing_of(struct slice text)
 {
@@ -129,6 +142,18 @@ static enum mail_report_standing standing_of(struct slice text)
 	return i < countof(names) ? (enum mail_report_standing)i : MAIL_REPORT_BUSY;
 }
 
+static size_t read_more(const PGresult *result, struct mail_said *out)
+{
+	struct slice ids[MAIL_MORE_MAX], senders[MAIL_MORE_MAX];
+	size_t id_count = pg_texts(result, 0, REPORT_MORE_IDS, ids, countof(ids));
+	size_t sender_count = pg_texts(result, 0, REPORT_MORE_SENDERS, senders, countof(senders));
+	size_t count = id_count < sender_count ? id_count : sender_count;
+
+	for (size_t i = 0; i < count; i++)
+		out[i] = (struct mail_said){ ids[i], senders[i] };
+	return count;
+}
+
 static void have_report(void *arg, enum hr_status status, const PGresult *result,
 			const struct hr_err *err)
 {
@@ -137,13 +162,13 @@ static void have_report(void *arg, enum hr_status status, const PGresult *result
 
 	if (status == HR_OK && PQntuples(result) == 0)
 		status = HR_NONE;
-	if (status == HR_OK)
-		answer = (struct mail_report_answer){
-			.person = pg_text(result, 0, REPORT_PERSON),
-			.stanza_id = pg_text(result, 0, REPORT_STANZA_ID),
-			.sender = pg_text(result, 0, REPORT_SENDER),
-			.standing = standing_of(pg_text(result, 0, REPORT_STANDING)),
-		};
+	if (status == HR_OK) {
+		answer.person = pg_text(result, 0, REPORT_PERSON);
+		answer.stanza_id = pg_text(result, 0, REPORT_STANZA_ID);
+		answer.sender = pg_text(result, 0, REPORT_SENDER);
+		answer.standing = standing_of(pg_text(result, 0, REPORT_STANDING));
+		answer.more_count = read_more(result, answer.more);
+	}
 	request->fn.report(request->arg, status, status == HR_OK ? &answer : NULL, err);
 	free(request);
 }

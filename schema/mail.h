@@ -7,7 +7,12 @@
 
 #include "base/pg.h"
 
-enum { MAIL_EARLIER_MAX = 20 };
+enum { MAIL_EARLIER_MAX = 20, MAIL_MORE_MAX = 100 };
+
+/* A message in a mail, as an error that answers it needs it. */
+struct mail_said {
+	struct slice stanza_id, sender; /* sender: full address */
+};
 
 /* A mail is about to go to `person`, who is written to by `peer`. Texts may have data NULL. */
 struct mail_send {
@@ -16,6 +21,8 @@ struct mail_send {
 	struct slice stanza_id;		     /* data NULL: nobody is told when a report comes */
 	struct slice recipient, envelope_id; /* of its first message; recipient: bare */
 	struct slice sender;		     /* full address of the peer */
+	const struct mail_said *more; /* the messages in it after the first that have a stanza id */
+	size_t more_count;
 	struct slice thread, subject;
 };
 struct mail_send_answer {
@@ -47,8 +54,10 @@ void mail_find(struct pg *pg, int64_t thread, mail_find_fn *fn, const void *arg,
 
 /* A report has come that a mail of a conversation has failed. HR_NONE: there is no such mail. */
 struct mail_report_answer {
-	struct slice person;		/* who was written to */
-	struct slice stanza_id, sender; /* of the message that the mail said */
+	struct slice person;		      /* who was written to */
+	struct slice stanza_id, sender;	      /* of the message that the mail said */
+	struct mail_said more[MAIL_MORE_MAX]; /* the others */
+	size_t more_count;
 	enum mail_report_standing {
 		MAIL_REPORT_NEW,  /* its sender may be told; mail_reported once that is committed */
 		MAIL_REPORT_TOLD, /* was told by an earlier report */

@@ -43,6 +43,16 @@ static void have_conversation(void *arg, enum hr_status status,
 	delivery_bring(delivery);
 }
 
+static void add_failed(struct delivery *delivery, const struct mail_said *said)
+{
+	struct failed *one = mem_new(struct failed);
+
+	one->to = mem_dup(said->sender.data, said->sender.len);
+	one->stanza_id = mem_dup(said->stanza_id.data, said->stanza_id.len);
+	one->next = delivery->more;
+	delivery->more = one;
+}
+
 /* What a report is about: an error for whoever wrote the message, if there is one. */
 static void reported(void *arg, enum hr_status status, const struct mail_report_answer *answer,
 		     const struct hr_err *err)
@@ -77,6 +87,8 @@ static void reported(void *arg, enum hr_status status, const struct mail_report_
 	delivery->from = mem_dup(answer->person.data, answer->person.len);
 	delivery->to = mem_dup(answer->sender.data, answer->sender.len);
 	delivery->stanza_id = mem_dup(answer->stanza_id.data, answer->stanza_id.len);
+	for (size_t i = answer->more_count; i > 0; i--)
+		add_failed(delivery, &answer->more[i - 1]);
 	delivery_bring(delivery);
 }
 

@@ -63,6 +63,19 @@ bool delivery_follows(struct delivery *delivery)
 	return false;
 }
 
+/* The next message that has failed is what the delivery tells of. */
+static void take_failed(struct delivery *delivery)
+{
+	struct failed *one = delivery->more;
+
+	free(delivery->to);
+	free(delivery->stanza_id);
+	delivery->to = one->to;
+	delivery->stanza_id = one->stanza_id;
+	delivery->more = one->next;
+	free(one);
+}
+
 static void delivery_free(struct delivery *delivery)
 {
 	scoped_buf key = BUF_INIT(0);
@@ -74,6 +87,8 @@ static void delivery_free(struct delivery *delivery)
 	incoming_free(delivery->incoming);
 	addressee_clear(&delivery->addressee);
 	buf_free(&delivery->payload);
+	while (delivery->more)
+		take_failed(delivery);
 	free(delivery->from);
 	free(delivery->to);
 	free(delivery->stanza_id);
@@ -207,6 +222,8 @@ void deliveries_committed(void *item)
 		conversation_note(delivery);
 		return;
 	}
+	if (delivery->more)
+		return; /* the report is taken when all of them are told */
 	mail_reported(delivery->deliveries->options.dispatch->pg, delivery->addressee.thread,
 		      slice_str(delivery->incoming->report->message_id));
 	tell(delivery, LMTP_OK, NULL);
@@ -216,8 +233,12 @@ void deliveries_done(void *item)
 {
 	struct delivery *delivery = item;
 
-	if (delivery->state != DELIVERY_NOTES) /* else it ends when that is done */
+	if (delivery->more && !delivery->told && delivery->deliveries->source) {
+		take_failed(delivery);
+		delivery_bring(delivery);
+	} else if (delivery->state != DELIVERY_NOTES) { /* else it ends when that is done */
 		delivery_free(delivery);
+	}
 }
 
 const struct config_mail *delivery_settings(const struct delivery *delivery)
@@ -369,7 +390,7 @@ void deliveries_free(struct deliveries *deliveries)
 
 	if (!deliveries)
 		return;
-	source_free(deliveries->source); /* frees what it has */
+	source_free(give(deliveries->source)); /* frees what it has */
 	for (size_t at = 0; map_next(deliveries->by_serial, &at, &key, &value);)
 		delivery_free(value);
 	map_free(deliveries->by_serial);

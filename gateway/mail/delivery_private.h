@@ -25,13 +25,20 @@ struct delivery {
 	msec since;
 	bool told;
 	char *from, *to, *stanza_id; /* owned; to and stanza_id as an error needs them */
+	struct failed *more;	     /* owned: what else is to be told once this is committed */
 	struct buf payload;
+};
+
+/* A message in a mail that has failed. */
+struct failed {
+	struct failed *next;
+	char *to, *stanza_id; /* owned */
 };
 
 struct deliveries {
 	struct loop *loop;
 	struct deliveries_options options;
-	struct source *source;
+	struct source *source; /* NULL: at the end */
 	struct map *by_serial;
 	struct map *leaders; /* mail and peer -> the delivery that others may follow */
 	uint64_t last_serial;

@@ -261,6 +261,20 @@ static void known(void *arg, enum hr_status status, const struct mail_send_answe
 	relay_look(self);
 }
 
+/* What a report that comes later is about. None for a copy. */
+static size_t list_said(const struct slot *slot, struct mail_said *out)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < slot->count && !slot_is_copy(slot); i++) {
+		const struct envelope_fields *f = &slot->messages[i]->f;
+
+		if (f->stanza_id.len > 0)
+			out[count++] = (struct mail_said){ f->stanza_id, f->from };
+	}
+	return count;
+}
+
 static void ask(struct relay *self, struct slot *slot, const struct letter_words *words,
 		const struct config_mail *mail, const struct person *to)
 {
@@ -268,6 +282,8 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 	const struct envelope_fields *f = &slot->messages[0]->f;
 	scoped_str message_id = letter_message_id(slot, mail->chat_domain);
 	struct asking asking = { dispatch, self->serial, slot->first };
+	struct mail_said said[SLOT_MESSAGES_MAX] = { { .sender = f->from } };
+	size_t count = list_said(slot, said);
 
 	slot->state = SLOT_ASKS;
 	mail_send(dispatch->pg,
@@ -276,10 +292,12 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 			  .person = slice_str(to->address),
 			  .peer = slot_sender(slot),
 			  .message_id = slice_str(message_id),
-			  .stanza_id = f->is_copy ? (struct slice){ 0 } : f->stanza_id,
+			  .stanza_id = said[0].stanza_id,
 			  .recipient = slot_recipient(slot),
 			  .envelope_id = f->id,
-			  .sender = f->from,
+			  .sender = said[0].sender,
+			  .more = said + 1,
+			  .more_count = count ? count - 1 : 0,
 			  .thread = slice_str(words->thread),
 			  .subject = slice_str(words->subject),
 		  },

@@ -130,6 +130,29 @@ def test_a_report_about_it_is_an_error_whatever_the_recipient_has_by_then(lab, l
     assert condition == "recipient-unavailable" and "5.2.2" in text and sender.startswith(KATE)
 
 
+def test_a_report_about_several_messages_is_an_error_for_each(lab, login, smarthost_of):
+    """What was written while the mail before was under way is one mail."""
+    bob, smarthost = login("bob"), smarthost_of("amsterdam")
+    words, busy = [unique(f"m{n}") for n in range(4)], threading.Event()
+    smarthost.on_data = lambda mail: words[0] not in body(mail) or busy.wait(60)
+    ids = [bob.message(MARIT, words[0])]
+    smarthost.wait_attempts(1)
+    ids += [bob.message(MARIT, word) for word in words[1:]]
+    wait_until(lambda: lab.value("amsterdam", QUEUED) == 4, "all of them to wait")
+    busy.set()
+    mail = smarthost.wait_taken(lambda _, one: words[3] in body(one), "the rest")
+    assert words[1] in body(mail)
+    with Lmtp(lab, "amsterdam") as lmtp:
+        for _ in range(2):
+            (code, text), = lmtp.deliver(report(mail), [mail["Reply-To"].addresses[0].addr_spec], sender="")
+            assert code == 250, text
+    for stanza_id in ids[1:]:
+        condition, text, sender = bob.wait_error(stanza_id)
+        assert condition == "recipient-unavailable" and "5.2.2" in text and sender.startswith(MARIT)
+    bob.round_trip()
+    assert [len(bob.errors(one)) for one in ids] == [0, 1, 1, 1]
+
+
 # --- copies ---
 
 def test_a_copy_that_is_refused_is_no_error_also_after_a_restart(lab, login, smarthost_of):

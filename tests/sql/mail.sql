@@ -142,6 +142,14 @@ SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com',
 SELECT is((SELECT count(*) FROM hedgerow.mail_report(1, 'copy@x', 9)), 0::bigint, 'a report of a copy is about no message');
 SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', 's9', 'ada@example.com/desk', NULL, NULL) \g /dev/null
 SELECT is((SELECT stanza_id FROM hedgerow.mail_report(1, 'copy@x', 9)), 's9', 'unless the message is mailed itself');
+SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', 's9', 'ada@example.com/desk', NULL, NULL, NULL, NULL, '{s10,s11}', '{ada@example.com/desk,ada@example.com/phone}') \g /dev/null
+UPDATE hedgerow.mail_message SET reported_at = NULL WHERE message_id = 'copy@x';
+SELECT is((SELECT row(stanza_id, more_ids, more_senders)::text FROM hedgerow.mail_report(1, 'copy@x', 9)), '(s9,"{s10,s11}","{ada@example.com/desk,ada@example.com/phone}")',
+	'a report is about all messages of the mail as it is tried');
+SELECT hedgerow.mail_taken(1, 'copy@x', 3) \g /dev/null
+SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', 's9', 'ada@example.com/desk', NULL, NULL) \g /dev/null
+UPDATE hedgerow.mail_message SET reported_at = NULL WHERE message_id = 'copy@x';
+SELECT is((SELECT more_ids FROM hedgerow.mail_report(1, 'copy@x', 9)), '{s10,s11}', 'and as it was taken');
 RESET ROLE;
 DELETE FROM hedgerow.deferred; DELETE FROM hedgerow.queue; DELETE FROM hedgerow.mail_message WHERE message_id IN ('h@x', 'copy@x');
 DELETE FROM hedgerow.mail_thread WHERE peer <> 'ada@example.com' OR domain <> 'example.com';
