@@ -128,6 +128,20 @@ SELECT is((SELECT state || ' ' || removed || ' ' || readdressed FROM pg_temp.run
 SELECT pg_temp.remove(44, 44) \g /dev/null
 SELECT is((SELECT removed || ' ' || kept FROM pg_temp.changes('globex', 'p44')), '1 0', 'a decision begins the count again');
 
+---- The cause of what is held goes away
+SELECT pg_temp.people(1, 60), pg_temp.run(), pg_temp.remove(1, 30), pg_temp.people(61, 65), pg_temp.set('p50', 'cn', 'Fifty') \g /dev/null
+SELECT hedgerow.release_run('globex'), pg_temp.run() FROM hedgerow.sync_status WHERE held_run IS NOT NULL \g /dev/null
+SELECT is(pg_temp.summary(pg_temp.run()), 'held: 36 read, +5 ~1 @0 -30 !0, 0 kept, 0 refused', 'held with what is harmless');
+SELECT ok((SELECT due_ms > 90000 FROM hedgerow.sync_plan()), 'until the next full run');
+SELECT pg_temp.set('p51', 'cn', 'Fifty One'), pg_temp.changes('globex', 'p51') \g /dev/null
+SELECT ok((SELECT due_ms > 90000 FROM hedgerow.sync_plan()), 'whatever others do');
+SELECT pg_temp.people(1, 30) \g /dev/null
+SELECT is((SELECT state FROM pg_temp.changes('globex', variadic pg_temp.anchors(1, 30))), 'unchanged', 'the directory is put right');
+SELECT ok((SELECT due_ms BETWEEN 1 AND 90000 FROM hedgerow.sync_plan()), 'and a full run is due within the minute');
+SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 66 read, +5 ~1 @0 -0 !0, 0 kept, 0 refused', 'which applies the rest');
+SELECT is(pg_temp.status(), 'applied, nothing held', 'and ends the hold');
+SELECT pg_temp.remove(61, 65), pg_temp.set('p51', 'cn', 'User 51'), pg_temp.set('p50', 'cn', 'User 50'), pg_temp.run() \g /dev/null
+
 ---- Naming contexts
 SELECT hedgerow.add_context('globex', 'dc=sub,dc=globex,dc=example', '{ldaps://sub.globex.example}') \g /dev/null
 SELECT pg_temp.remove(45, 45) \g /dev/null
@@ -140,7 +154,13 @@ SELECT pg_temp.remove(47, 47) \g /dev/null
 SELECT is((SELECT removed || ' ' || kept || ' ' || wants_full FROM pg_temp.changes('globex', 'p47')), '1 0 false', 'who is in none, as was seen, is removed at once');
 SELECT pg_temp.begin('globex', 'changes') AS number, pg_temp.stage_gone('p48', false), pg_temp.stage('globex', false, '{p48}') \gset
 SELECT is((SELECT kept || ' ' || wants_full FROM pg_temp.end(:number)), '0 false', 'who was found in another after all is not gone');
-SELECT hedgerow.remove_context('globex', 'dc=sub,dc=globex,dc=example'), pg_temp.remove(46, 46) \g /dev/null
+SELECT pg_temp.begin('globex', 'full') AS number \gset
+SELECT hedgerow.sync_fail(:number, 'wrong password', true), pg_temp.begin('globex', 'changes') AS number, pg_temp.stage_gone('p48', false) \gset
+SELECT is((SELECT removed || ' ' || kept FROM pg_temp.end(:number)), '0 1', 'while full runs fail, who is gone from one stays');
+SELECT pg_temp.set('p49', 'cn', 'Forty Nine'), pg_temp.changes('globex', 'p49') \g /dev/null
+SELECT ok((SELECT due_ms > 400000 FROM hedgerow.sync_plan()), 'and changes do not ask for a full run before its time');
+SELECT is((SELECT failures FROM hedgerow.sync_status), 1, 'nor do they end its failures');
+SELECT pg_temp.run(), hedgerow.remove_context('globex', 'dc=sub,dc=globex,dc=example'), pg_temp.remove(46, 46) \g /dev/null
 
 ---- Empty and near-empty answers
 CREATE TEMP TABLE saved AS SELECT * FROM entries;
