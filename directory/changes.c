@@ -5,6 +5,8 @@
 #include "directory/anchor.h"
 #include "directory/run.h"
 
+enum { WHOLE_MIN_MS = 1000, WHOLE_MAX_MS = 10 * 60 * 1000 }; /* between full runs for a context */
+
 /* Who is gone from a naming context, and perhaps in another. */
 struct leaver {
 	char anchor[ANCHOR_CHARS + 1];
@@ -77,7 +79,7 @@ static bool is_void(const struct gathering *gathering)
 }
 
 /* Only reading everything can tell what has changed: why. */
-static void doubt(const struct forest *forest, const struct forest_context *context,
+static void doubt(const struct forest *forest, struct forest_context *context,
 		  const struct hr_err *why, struct report_counts *counts)
 {
 	static const struct {
@@ -92,19 +94,34 @@ static void doubt(const struct forest *forest, const struct forest_context *cont
 	};
 	enum adapter_doubt what = context->session->doubt;
 
+	if (!forest->adapter->only_whole) /* else it is its way, and nothing against it */
+		forest_blame(context, why);
+	context->known->unsure = true;
 	log_event_(doubts[what].level, doubts[what].event, LOG_STR("forest", forest->name),
 		   LOG_STR("base", context->request.context->base_dn),
 		   LOG_STR("reason", why->text));
 	counts->refused_cursors += what == ADAPTER_REFUSED;
 }
 
+/* The first full run that a context needs is at once; others, while it does not work, later and
+ * later, but when it is the only way to take changes. */
+static void need_whole(struct gathering *gathering, struct forest_context *context)
+{
+	struct changes *out = gathering->out;
+	msec *pause = &context->known->whole_pause;
+
+	out->pause = out->lost && out->pause < *pause ? out->pause : *pause;
+	out->lost = true;
+	*pause = gathering->forest->adapter->only_whole
+			 ? WHOLE_MIN_MS
+			 : msec_clamp(2 * *pause, WHOLE_MIN_MS, WHOLE_MAX_MS);
+}
+
 static void fail(struct gathering *gathering, struct forest_context *context,
 		 const struct hr_err *why)
 {
-	if (why->status == HR_FAIL) {
-		gathering->forest->refused = gathering->out->lost = true;
-		gathering->out->why = *why;
-	}
+	if (why->status == HR_FAIL)
+		need_whole(gathering, context);
 	cursor_clear(&context->next);
 	forest_lose(gathering->forest, context, why, &gathering->out->counts);
 }
@@ -120,7 +137,8 @@ static bool look_in(struct gathering *gathering, struct forest_context *context,
 	struct hr_err why;
 	bool is_new;
 
-	if (context->trouble && time_msec() < context->poll_at)
+	if (!forest_may_ask(forest, context) ||
+	    (!context->session && context->known->trouble && time_msec() < context->poll_at))
 		return false;
 	do {
 		is_new = !context->session;
@@ -201,7 +219,7 @@ static void take(struct gathering *gathering, struct forest_context *context)
 {
 	struct forest *forest = gathering->forest;
 	struct changes *out = gathering->out;
-	bool refused = forest->refused;
+	bool refused = context->known->refused;
 	struct hr_err why;
 	enum hr_status status = hear(gathering, context, &why);
 
@@ -219,11 +237,10 @@ static void take(struct gathering *gathering, struct forest_context *context)
 		break;
 	case HR_NONE:
 		forest_works(forest, context);
-		out->works = true;
+		context->known->whole_pause = 0;
 		break;
 	case HR_UNSURE:
-		out->lost = true;
-		out->why = why;
+		need_whole(gathering, context);
 		cursor_clear(&context->next);
 		doubt(forest, context, &why, &out->counts);
 		break;

@@ -8,9 +8,8 @@
 struct changes {
 	struct report_run run; /* result.run 0: there was nothing to publish; to be cleared */
 	bool again;	       /* there may be more at once */
-	bool works;	       /* at least one context is followed as it should */
-	bool lost;	       /* following is at an end, `why` says: only a full run helps */
-	struct hr_err why;
+	bool lost;	       /* of a context following is at an end: only a full run helps */
+	msec pause;	       /* before that run */
 	struct report_counts counts; /* of what happened to sessions */
 };
 

@@ -13,8 +13,7 @@ enum {
 	STANDBY_MS = 2000, /* to the next try when another daemon has the lease */
 	REGISTRY_MIN_MS = 250,
 	REGISTRY_MAX_MS = 5000, /* between tries when the database fails */
-	WHOLE_MIN_MS = 1000,
-	WHOLE_MAX_MS = 10 * 60 * 1000, /* between full runs because changes cannot be followed */
+	IDLE_MAX_MS = 10 * 60 * 1000,
 };
 
 struct follower {
@@ -28,8 +27,8 @@ struct follower {
 	struct publish *publish; /* NULL: no session of the database, and no lease */
 	msec registry_pause;
 	bool wants_whole; /* whatever the plan says */
-	msec whole_at, whole_pause;
-	bool again; /* there may be more changes */
+	msec whole_at;	  /* when */
+	bool again;	  /* there may be more changes */
 	bool standby;
 };
 
@@ -151,14 +150,10 @@ static void take_changes(struct follower *follower, const bool *due)
 	report(follower, &changes.run, &changes.counts);
 	follower->again = changes.again;
 	if (changes.lost) {
+		msec at = time_msec() + changes.pause;
+		if (!follower->wants_whole || at < follower->whole_at)
+			follower->whole_at = at;
 		follower->wants_whole = true;
-		follower->whole_at = time_msec() + follower->whole_pause;
-		follower->whole_pause =
-			follower->forest.adapter->only_whole /* it is the only way */
-				? WHOLE_MIN_MS
-				: msec_clamp(2 * follower->whole_pause, WHOLE_MIN_MS, WHOLE_MAX_MS);
-	} else if (changes.works) {
-		follower->whole_pause = 0;
 	}
 	if (status != HR_OK)
 		fail(follower, &err);
@@ -183,23 +178,18 @@ static bool read_if_wanted(struct follower *follower)
 /* Waiting ----------------------------------------------------------------------------------------
  */
 
-static bool is_watched(const struct follower *follower, const struct forest_context *context)
-{
-	return !follower->wants_whole && forest_is_watched(&follower->forest, context);
-}
-
 /* How long nothing is to be done, unless something comes. */
 static msec idle_time(const struct follower *follower, msec now)
 {
 	const struct forest *forest = &follower->forest;
-	msec next = now + WHOLE_MAX_MS;
+	msec next = now + IDLE_MAX_MS;
 
 	if (follower->again)
 		return 0;
 	if (follower->wants_whole && follower->whole_at < next)
 		next = follower->whole_at;
 	for (size_t i = 0; i < forest->n; i++)
-		if (is_watched(follower, &forest->contexts[i]) &&
+		if (forest_is_watched(forest, &forest->contexts[i]) &&
 		    forest->contexts[i].poll_at < next)
 			next = forest->contexts[i].poll_at;
 	return next > now ? next - now : 0;
@@ -215,7 +205,7 @@ static void set_fds(const struct follower *follower, struct pollfd *fds)
 	fds[AT_DATABASE] = (struct pollfd){ publish_fd(follower->publish), POLLIN, 0 };
 	for (size_t i = 0; i < forest->n; i++) {
 		const struct forest_context *context = &forest->contexts[i];
-		bool watched = context->session && is_watched(follower, context);
+		bool watched = context->session && forest_is_watched(forest, context);
 		fds[AT_CONTEXTS + i] =
 			(struct pollfd){ watched ? context->session->fd : -1, POLLIN, 0 };
 	}
@@ -236,7 +226,7 @@ static void wait_and_take(struct follower *follower)
 	for (size_t i = 0; i < forest->n; i++) {
 		const struct forest_context *context = &forest->contexts[i];
 		due[i] = fds[AT_CONTEXTS + i].revents ||
-			 (is_watched(follower, context) &&
+			 (forest_is_watched(forest, context) &&
 			  (follower->again || context->poll_at <= now));
 		any |= due[i];
 	}
@@ -245,6 +235,8 @@ static void wait_and_take(struct follower *follower)
 			fail(follower, &err);
 		else if (any)
 			take_changes(follower, due);
+		else
+			follower->again = false; /* nobody may be asked */
 	}
 	free(due);
 	free(fds);

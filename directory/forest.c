@@ -3,14 +3,18 @@
 
 #include "base/log.h"
 
-enum { PAUSE_MIN_MS = 500, PAUSE_MAX_MS = 30 * 1000, FIRST_POLL_MS = 1500 };
+enum {
+	PAUSE_MIN_MS = 500,
+	PAUSE_MAX_MS = 30 * 1000,
+	FIRST_POLL_MS = 1500,
+	REFUSALS = 2, /* in a row until nobody is asked to let us in */
+};
 
 static void context_clear(struct forest *forest, struct forest_context *context)
 {
 	forest_disconnect(forest, context);
 	cursor_clear(&context->position);
 	cursor_clear(&context->next);
-	free(context->trouble);
 }
 
 static void contexts_clear(struct forest *forest)
@@ -22,23 +26,32 @@ static void contexts_clear(struct forest *forest)
 	forest->n = 0;
 }
 
+static void forget(struct forest *forest)
+{
+	for (size_t i = 0; i < forest->known_count; i++)
+		free(forest->known[i].trouble);
+	free(forest->known);
+	free(forest->fingerprint);
+	forest->known = NULL;
+	forest->known_count = 0;
+	forest->fingerprint = NULL;
+	forest->refusals = 0;
+}
+
 void forest_clear(struct forest *forest)
 {
 	contexts_clear(forest);
-	free(forest->failovers);
-	free(forest->fingerprint);
-	forest->failovers = NULL;
-	forest->fingerprint = NULL;
+	forget(forest);
 }
 
-/* Which servers have failed lately is forgotten when others may be named. */
-static void keep_failovers(struct forest *forest, const struct publish_source *source)
+/* What is known of other contexts, or of these asked in another way, is void. */
+static void keep_known(struct forest *forest, const struct publish_source *source)
 {
 	if (forest->fingerprint && strcmp(forest->fingerprint, source->fingerprint) == 0)
 		return;
-	free(forest->failovers);
-	free(forest->fingerprint);
-	forest->failovers = mem_array(struct failover, source->context_count);
+	forget(forest);
+	forest->known = mem_array(struct forest_known, source->context_count);
+	forest->known_count = source->context_count;
 	forest->fingerprint = str_dup(source->fingerprint);
 }
 
@@ -46,7 +59,7 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 			    struct hr_err *err)
 {
 	contexts_clear(forest);
-	keep_failovers(forest, source);
+	keep_known(forest, source);
 	forest->source = source;
 	forest->adapter = adapter_find(source->kind);
 	if (!forest->adapter)
@@ -55,12 +68,13 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 	forest->contexts = mem_array(struct forest_context, forest->n);
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
+		context->known = &forest->known[i];
 		context->request = (struct adapter_request){
 			.source = source,
 			.context = &source->contexts[i],
 			.secrets = forest->secrets,
 			.stop = forest->stop,
-			.failover = &forest->failovers[i],
+			.failover = &context->known->failover,
 		};
 		if (source->contexts[i].cursor)
 			cursor_copy(source->contexts[i].cursor, &context->position);
@@ -75,7 +89,12 @@ enum hr_status forest_connect(struct forest *forest, struct forest_context *cont
 {
 	if (context->session)
 		return HR_OK;
-	return forest->adapter->open(&context->request, &context->session, err);
+	enum hr_status status = forest->adapter->open(&context->request, &context->session, err);
+	if (status == HR_OK)
+		forest->refusals = 0;
+	else if (status == HR_FAIL)
+		forest->refusals++;
+	return status;
 }
 
 void forest_disconnect(struct forest *forest, struct forest_context *context)
@@ -85,6 +104,16 @@ void forest_disconnect(struct forest *forest, struct forest_context *context)
 	context->session = NULL;
 }
 
+void forest_blame(struct forest_context *context, const struct hr_err *why)
+{
+	struct forest_known *known = context->known;
+
+	free(known->trouble);
+	known->trouble = str_dup(why->text);
+	known->refused = why->status == HR_FAIL;
+	known->unsure = false;
+}
+
 void forest_lose(struct forest *forest, struct forest_context *context, const struct hr_err *why,
 		 struct report_counts *counts)
 {
@@ -92,13 +121,12 @@ void forest_lose(struct forest *forest, struct forest_context *context, const st
 	context->told = false;
 	if (stop_is_set(forest->stop))
 		return;
-	if (!context->trouble) {
+	if (!context->known->trouble) {
 		log_warn("sync.lost", LOG_STR("forest", forest->name),
 			 LOG_STR("base", context->request.context->base_dn), LOG_ERR(why));
 		counts->lost_connections++;
 	}
-	free(context->trouble);
-	context->trouble = str_dup(why->text);
+	forest_blame(context, why);
 	context->pause = msec_clamp(2 * context->pause, PAUSE_MIN_MS, PAUSE_MAX_MS);
 	context->poll_at = time_msec() + msec_jitter(context->pause);
 }
@@ -120,12 +148,15 @@ static void tell(const struct forest *forest, struct forest_context *context)
 
 void forest_works(struct forest *forest, struct forest_context *context)
 {
-	context->as_of = time_msec();
+	struct forest_known *known = context->known;
+
+	known->as_of = time_msec();
 	context->pause = 0;
 	/* once early: what changed while the session began may be seen a little later only */
 	context->poll_at =
-		context->as_of + (context->told ? forest->source->poll_interval : FIRST_POLL_MS);
-	free(give(context->trouble));
+		known->as_of + (context->told ? forest->source->poll_interval : FIRST_POLL_MS);
+	free(give(known->trouble));
+	known->refused = known->unsure = false;
 	if (!context->told && context->session)
 		tell(forest, context);
 }
@@ -135,11 +166,23 @@ static bool is_followed(const struct forest_context *context)
 	return context->position.base_dn && strcmp(context->position.method, "none") != 0;
 }
 
+static bool is_let_in(const struct forest *forest, const struct forest_context *context)
+{
+	return context->session || forest->refusals < REFUSALS;
+}
+
+bool forest_may_ask(const struct forest *forest, const struct forest_context *context)
+{
+	return !context->known->refused && is_let_in(forest, context);
+}
+
 bool forest_is_watched(const struct forest *forest, const struct forest_context *context)
 {
+	if (context->known->unsure)
+		return false;
 	if (forest->adapter->only_whole)
-		return context->session || !forest->refused;
-	return is_followed(context) && !forest->refused;
+		return context->session || !context->known->refused;
+	return is_followed(context) && forest_may_ask(forest, context);
 }
 
 void forest_advance(struct forest_context *context)
@@ -155,16 +198,20 @@ void forest_advance(struct forest_context *context)
 
 static struct report_row row_of(const struct forest *forest, const struct forest_context *context)
 {
+	const struct forest_known *known = context->known;
 	struct report_row row = {
 		.name = str_format("%s/%s", forest->name, context->request.context->base_dn),
-		.as_of = context->as_of,
+		.as_of = known->as_of,
 	};
 
-	if (context->trouble) {
-		row.state = forest->refused ? "refused" : "lost";
-		row.detail = str_dup(context->trouble);
+	if (known->trouble) {
+		row.state = known->refused ? "refused" : "lost";
+		row.detail = str_dup(known->trouble);
 	} else if (!is_followed(context)) {
 		row.state = context->position.base_dn ? "compared" : "unknown";
+	} else if (!is_let_in(forest, context)) {
+		row.state = "lost";
+		row.detail = str_dup("not tried, as others would not let us in");
 	} else {
 		row.state = "followed";
 		row.detail =

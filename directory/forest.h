@@ -7,16 +7,26 @@
 #include "directory/failover.h"
 #include "directory/report.h"
 
+/* Stays known when the source is read anew and is the same: a full run that fails does not let a
+ * context be tried again that refuses us. */
+struct forest_known {
+	struct failover failover; /* which of its servers come last */
+	char *trouble;		  /* why it is not followed; NULL: nothing is against it */
+	bool refused;		  /* as whom, how or what we ask: only a full run tries it again */
+	bool unsure;		  /* it could not say what has changed: it waits for a full run */
+	msec as_of;		  /* it is as the directory was then; 0: unknown */
+	msec whole_pause;	  /* before the next full run that it needs */
+};
+
 struct forest_context {
 	struct adapter_request request;
+	struct forest_known *known;
 	struct adapter_session *session; /* NULL: none */
 	struct publish_cursor position;	 /* base_dn NULL: it is not known from where to follow */
 	struct publish_cursor next;	 /* what position becomes when the run is published */
 	msec poll_at;			 /* when to ask, or to connect, whatever happens */
 	msec pause;			 /* before the next try to connect; 0: it worked */
-	msec as_of;			 /* it is as the directory was then; 0: unknown */
 	bool told;			 /* that it is followed */
-	char *trouble;			 /* why there is no session; NULL: none */
 };
 
 struct forest {
@@ -26,9 +36,10 @@ struct forest {
 	const struct adapter *adapter;
 	struct forest_context *contexts;
 	size_t n;
-	struct failover *failovers; /* of each context; kept as long as the source is the same */
-	char *fingerprint;	    /* of that source */
-	bool refused; /* as whom or how we bind: nothing is tried until a full run has worked */
+	struct forest_known *known; /* of each context */
+	size_t known_count;
+	char *fingerprint; /* of the source that they are of */
+	int refusals;	   /* of contexts that would not let us in, since one did or a full run */
 };
 
 /* Takes a source that was read anew, borrowed until the next: sessions are closed, and positions
@@ -37,17 +48,23 @@ HR_MUST_USE enum hr_status forest_adopt(struct forest *forest, const struct publ
 					struct hr_err *err);
 void forest_clear(struct forest *forest); /* frees all that is in it, not itself */
 
-/* Opens the session of a context, if it is not. */
+/* Opens the session of a context, if it is not. Whoever follows asks forest_may_ask before. */
 HR_MUST_USE enum hr_status forest_connect(struct forest *forest, struct forest_context *context,
 					  struct hr_err *err);
 void forest_disconnect(struct forest *forest, struct forest_context *context);
 /* The session answers, and nothing is known to be waiting; logged when that is new. */
 void forest_works(struct forest *forest, struct forest_context *context);
-/* Disconnects after a failure: it is tried again later. Logged when it is new. */
+/* What is against a context: HR_FAIL: it refuses. */
+void forest_blame(struct forest_context *context, const struct hr_err *why);
+/* Disconnects after a failure: it is tried again later, or, when it refuses, by a full run. Logged
+ * when it is new. */
 void forest_lose(struct forest *forest, struct forest_context *context, const struct hr_err *why,
 		 struct report_counts *counts);
-/* Whether changes can be asked for: somebody knows from where on, and we are not refused. A file
- * can be seen to change in any case. */
+/* Whether a context may be asked: it does not refuse. Where two in a row would not let us in, the
+ * account is at fault, and no other is tried until a full run is, or it would be locked. */
+bool forest_may_ask(const struct forest *forest, const struct forest_context *context);
+/* Whether changes are asked for: it is known from where on, and the context may be asked. A file
+ * that was refused can be seen to change in any case. */
 bool forest_is_watched(const struct forest *forest, const struct forest_context *context);
 /* next becomes position. */
 void forest_advance(struct forest_context *context);

@@ -15,8 +15,7 @@ static enum hr_status read_context(struct forest *forest, struct forest_context 
 
 	if (forest_connect(forest, context, err) != HR_OK ||
 	    forest->adapter->read(context->session, &sink, &context->next, err) != HR_OK) {
-		free(context->trouble);
-		context->trouble = str_dup(err->text);
+		forest_blame(context, err);
 		return forest->n > 1 ? err_add(err, "%s", context->request.context->base_dn)
 				     : err->status;
 	}
@@ -77,8 +76,10 @@ static enum hr_status catch_up(struct forest *forest, struct publish *publish, s
 		for (int round = 0; status == HR_OK && round < ROUNDS; round++)
 			status = forest->adapter->changes(context->session, &sink, &position, err);
 		cursor_clear(&position);
-		if (status == HR_RETRY || status == HR_FAIL)
-			return err->status;
+		if (status == HR_RETRY || status == HR_FAIL) {
+			forest_blame(context, err);
+			return status;
+		}
 		if (late.told)
 			forest_disconnect(forest, context);
 	}
@@ -97,20 +98,24 @@ static enum hr_status finish(struct forest *forest, struct publish *publish,
 	return status;
 }
 
-/* After the run: goes on from where it has read, or stays where it was. */
+/* After the run: goes on from where it has read, or stays where it was. Of a file that was read in
+ * vain the next change counts: it is read once, and again when the run is due. */
 static void settle(struct forest *forest, enum publish_kind kind, bool taken)
 {
+	bool watches_files = forest->adapter && forest->adapter->only_whole && kind == PUBLISH_FULL;
+
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
 		if (taken && kind == PUBLISH_FULL) {
 			forest_advance(context);
 			forest_works(forest, context);
 			context->poll_at = 0; /* for what has changed meanwhile */
+		} else if (watches_files) {
+			forest_advance(context);
+			context->known->unsure = false;
 		} else {
 			cursor_clear(&context->next);
-			/* a file that is refused can still be seen to change */
-			if (!forest->adapter->only_whole || kind != PUBLISH_FULL)
-				forest_disconnect(forest, context);
+			forest_disconnect(forest, context);
 		}
 	}
 }
@@ -137,6 +142,9 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 {
 	msec began = time_msec();
 	struct hr_err why;
+
+	if (what->kind == PUBLISH_FULL)
+		forest->refusals = 0;
 	enum hr_status status = publish_begin(publish, what->kind, what->draft, err);
 
 	if (status != HR_OK)
@@ -147,8 +155,6 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 		    finish(forest, publish, &out->result, &why) == HR_OK;
 	if (!done)
 		status = publish_fail(publish, &why, &out->result, err);
-	if (status == HR_OK && what->kind == PUBLISH_FULL)
-		forest->refused = !done && why.status == HR_FAIL;
 	settle(forest, what->kind, done && strcmp(out->result.state, "failed") != 0);
 	return status == HR_OK ? run_describe(publish, began, out, err) : status;
 }

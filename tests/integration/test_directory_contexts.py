@@ -44,6 +44,9 @@ class Contexts(Forest):
     def wait(self, uid, name):
         wait_until(lambda: self.name(uid) == name, f"{uid} to be {name}")
 
+    def states(self):
+        return dict(self.registry.sql("SELECT base_dn, state FROM hedgerow.sync_contexts WHERE forest = 'globex'"))
+
     def last(self):
         return self.registry.value("SELECT max(id) FROM hedgerow.sync_run")
 
@@ -135,3 +138,27 @@ def test_who_moves_during_a_full_run_stays(forest):
     forest.rename("u7", HERE, "Here")
     forest.wait("u7", "Here")
     assert forest.removals("u7") == 0
+
+
+def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
+    for _, values in forest.slapd.connection.search_s(THERE, ldap.SCOPE_ONELEVEL):
+        uid = values["uid"][0].decode()
+        forest.delete(uid, THERE)
+        forest.wait(uid, None)
+    before = forest.last()
+    forest.slapd.connection.delete_s(THERE)
+    forest.delete("u9", HERE)  # left to a full run, which fails
+    wait_until(lambda: forest.states()[THERE] == "refused", "the other to be refused")
+    forest.rename("u8", HERE, "Goes On")
+    forest.wait("u8", "Goes On")
+    forest.rename("u10", HERE, "Too")
+    forest.wait("u10", "Too")
+    forest.delete("u11", HERE)  # no other full run is tried for this one
+    forest.rename("u10", HERE, "Still")
+    forest.wait("u10", "Still")
+    assert forest.states() == {HERE: "followed", THERE: "refused"}
+    assert forest.name("u9") and forest.name("u11") and forest.full_runs(before) == 1
+    forest.slapd.connection.add_s(THERE, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Annex"])])
+    forest.registry.sync()
+    assert forest.name("u9") is None and forest.name("u11") is None
+    wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed again")
