@@ -26,7 +26,7 @@ SELECT is((SELECT state || ' ' || removed FROM pg_temp.run()), 'applied 11', 'un
 UPDATE hedgerow.forest SET guard_delete_percent = 10 WHERE forest = 'globex';
 SELECT pg_temp.people(1, 60), pg_temp.run() \g /dev/null
 SELECT pg_temp.set(a, 'employeeType', 'no') FROM unnest(pg_temp.anchors(1, 9)) a \g /dev/null
-SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would disable 9 of 60 people; the guard allows 8 or 10 %', 'disabling too many is held');
+SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would disable or take from chat 9 of 60 people; the guard allows 8 or 10 %', 'disabling too many is held');
 SELECT is((SELECT string_agg(DISTINCT action, ',') || ' ' || count(*) FROM hedgerow.sync_held), 'disable 9', 'its difference is in the view');
 SELECT pg_temp.set('p9', 'employeeType', 'yes') \g /dev/null
 SELECT is((SELECT state || ' ' || disabled FROM pg_temp.run()), 'applied 8', 'as many as the number are disabled');
@@ -36,11 +36,26 @@ SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would chang
 SELECT is((SELECT string_agg(DISTINCT action || ' ' || reason, ',') FROM hedgerow.sync_held), NULL, 'with before and after instead of a reason');
 SELECT is((SELECT before ->> 'address' || ' ' || (after ->> 'address') FROM hedgerow.sync_held WHERE anchor = 'p20'), 'user.20@example.com p20@example.com', 'in the view');
 SELECT pg_temp.set(a, 'employeeType', 'no') FROM unnest(pg_temp.anchors(10, 19)) a \g /dev/null
-SELECT is((SELECT error FROM pg_temp.run()), 'would disable 10 of 60 people; the guard allows 8 or 10 %; would change the address of 7 of 60 people; the guard allows 6 or 10 %',
+SELECT is((SELECT error FROM pg_temp.run()), 'would disable or take from chat 10 of 60 people; the guard allows 8 or 10 %; would change the address of 7 of 60 people; the guard allows 6 or 10 %',
 	'every class that is past is named');
 SELECT is((SELECT count(*) FROM hedgerow.sync_runs WHERE state = 'held'), 1::bigint, 'one run waits, the one before has lapsed');
 SELECT hedgerow.release_run('globex') \g /dev/null
 SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 60 read, +0 ~7 @7 -0 !10, 0 kept, 0 refused', 'released, all of it is applied');
+
+---- Chat
+SELECT hedgerow.add_installation('im-b', 'globex', 'ejabberd', 'im.b.example', '127.0.0.1') \g /dev/null
+SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would disable or take from chat 42 of 60 people; the guard allows 8 or 10 %',
+	'a second installation, and nobody says who is there: held');
+SELECT is((SELECT count(*) FROM hedgerow.person WHERE native IS NULL AND enabled), 0::bigint, 'nobody has lost the chat');
+SELECT hedgerow.add_mapping('globex', 'installation', NULL, replacement => 'im-a'), hedgerow.apply_mapping('globex') \g /dev/null
+SELECT is(pg_temp.summary(pg_temp.run()), 'unchanged: 60 read, +0 ~0 @0 -0 !0, 0 kept, 0 refused', 'until the mapping does');
+SELECT pg_temp.set(a, 'uid', 'other' || a) FROM unnest(pg_temp.anchors(30, 36)) a \g /dev/null
+SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would change the address of 7 of 60 people; the guard allows 6 or 10 %',
+	'other accounts in the chat count as other addresses');
+SELECT hedgerow.drop_run('globex') \g /dev/null
+SELECT is((SELECT state || ' ' || kept FROM pg_temp.run()), 'unchanged 7', 'and can be dropped');
+SELECT pg_temp.set('p30', 'uid', 'third') \g /dev/null
+SELECT is((pg_temp.run()).state, 'held', 'a third account is another question');
 
 ---- Held, released
 DELETE FROM entries;
