@@ -156,6 +156,8 @@ static bool take_varint(struct slice *rest, size_t max, uint64_t *out)
 
 	for (size_t i = 0; i < max && i < rest->len; i++) {
 		uint8_t byte = (uint8_t)rest->data[i];
+		if (i == 9 && byte > 1)
+			return false; /* past 64 bits */
 		value |= (uint64_t)(byte & 0x7f) << (7 * i);
 		if (byte < 0x80) {
 			*rest = (struct slice){ rest->data + i + 1, rest->len - i - 1 };

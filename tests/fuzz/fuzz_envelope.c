@@ -31,6 +31,7 @@ static void compare(const struct envelope *envelope, struct slice input)
 	check_same(f->lang, wire->lang);
 	check_same(f->payload, wire->payload);
 	check((uint64_t)f->received == wire->received && (uint64_t)f->expires == wire->expires);
+	check(f->is_copy == (bool)wire->is_copy);
 	check(f->hop_count == wire->n_hops);
 	for (size_t i = 0; i < f->hop_count; i++)
 		check_same(f->hops[i], wire->hops[i]);

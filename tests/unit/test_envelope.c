@@ -180,6 +180,7 @@ static void refuses_bytes_that_are_no_envelope(void **state)
 		  "to is empty" },
 		{ slice_lit(ID ENDS "\x2a\x00"), "from is empty" },
 		{ slice_lit(ID ENDS "\x10\x03"), "kind" },
+		{ slice_lit(ID ENDS "\x60\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02"), "protobuf" },
 		{ slice_lit(ID ENDS "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "kind" },
 		{ slice_lit(ID ENDS "\x1a\x02"
 				    "a b"),
