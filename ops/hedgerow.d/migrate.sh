@@ -26,7 +26,8 @@ cmd_migrate() {
 	for file in "$dir"/[0-9][0-9][0-9][0-9]-*.sql; do
 		base=$(basename "$file" .sql)
 		number=$(printf '%s' "${base%%-*}" | sed 's/^0*//')
-		[ "$number" -le "$highest" ] || highest=$number
+		[ "$number" -gt "$highest" ] || fail 2 "two migrations have the number $number"
+		highest=$number
 		set -- "$@" -v "file_$number=$file" -v "name_$number=$base"
 		cat >>"$scratch/steps" <<SQL
 SELECT NOT EXISTS (SELECT FROM hedgerow.migration WHERE number = $number) AS due \\gset

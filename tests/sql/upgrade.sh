@@ -27,6 +27,9 @@ run() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$database" "$@"; }
 
 HEDGEROW_SQL_DIR=$work "$hedgerow" -q -d "$database" migrate || fail 'migration 17'
 is 'it stands there' 17 'SELECT max(number) FROM hedgerow.migration'
+cp "$work/0017-mail.sql" "$work/0017-other.sql"
+HEDGEROW_SQL_DIR=$work "$hedgerow" -q -d "$database" migrate 2>"$work/refused" && fail 'one number, two migrations'
+grep -q 'two migrations have the number 17' "$work/refused" || fail "$(cat "$work/refused")"
 
 # in the queue: acknowledged, waiting; deferred: by the smarthost, as a copy (due, not due)
 run >/dev/null <<'SQL' || fail 'mail that waits'
