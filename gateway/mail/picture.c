@@ -42,7 +42,7 @@ static void add_names(struct pictures *pictures, struct slice html)
 	static const struct slice mark = { "cid:", 4 };
 	const char *hit;
 
-	while (map_count(pictures->named) < NAMES_MAX &&
+	while (html.len > 0 && map_count(pictures->named) < NAMES_MAX &&
 	       (hit = memmem(html.data, html.len, mark.data, mark.len))) {
 		size_t at = (size_t)(hit - html.data) + mark.len;
 

@@ -222,6 +222,7 @@ static void a_picture_that_the_text_shows_is_no_attachment(void **state)
 	assert_true(has_attachments("Hi <img src='cid:p@xy'>", ""));
 	assert_true(has_attachments("Hi <img src='cid:cid:p@x'>", "")); /* one name, once */
 	assert_true(has_attachments("Hi", ""));
+	assert_true(has_attachments("", ""));
 	assert_true(has_attachments("<img src='cid:p@x'>", "")); /* it is all there is */
 	assert_true(has_attachments("Hi <img src=cid:p@x>", "--r\nContent-Type: image/png\n\nx\n"));
 	assert_true(
