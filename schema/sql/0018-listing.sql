@@ -67,7 +67,7 @@ BEGIN
 		SELECT d.anchor, d.site, d.forest, CASE WHEN p.anchor IS NOT NULL THEN hedgerow.words_of(p.name, p.address, p.details) END AS words
 		FROM (SELECT DISTINCT * FROM due) d
 		LEFT JOIN hedgerow.person p ON p.anchor = d.anchor AND p.site = d.site AND p.forest = d.forest
-			AND p.state = 'active' AND p.enabled AND p.native IS NOT NULL
+			AND p.state = 'active' AND p.enabled
 	), unlisted AS (
 		DELETE FROM hedgerow.listing l USING people p
 		WHERE p.words IS NULL AND l.anchor = p.anchor AND l.site = p.site AND l.forest = p.forest
@@ -79,7 +79,8 @@ BEGIN
 	RETURN taken = most;
 END $$;
 
--- As before, from the listing, and from those who are due to be listed: of these 20,000 at most.
+-- As before, from the listing, and from those who are due to be listed: of these 20,000 at most. Who has no
+-- chat is found where mail reaches them.
 CREATE OR REPLACE FUNCTION hedgerow.search_people(asker text, words text, most int DEFAULT 50)
 	RETURNS TABLE (address text, name text, details jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
@@ -104,25 +105,29 @@ BEGIN
 	), due AS MATERIALIZED (
 		SELECT d.anchor, d.site, d.forest FROM hedgerow.listing_due d LIMIT 20000
 	), candidates AS MATERIALIZED (
-		SELECT p.site, p.forest, p.anchor, p.address, p.installation, p.name, p.details
+		SELECT p.site, p.forest, p.anchor, p.address, p.installation, p.native, p.name, p.details
 		FROM (SELECT l.anchor, l.site, l.forest FROM hedgerow.listing l WHERE l.words @@ query
 				AND NOT EXISTS (SELECT FROM due d WHERE d.anchor = l.anchor AND d.site = l.site AND d.forest = l.forest)) l
 		JOIN hedgerow.person p ON p.anchor = l.anchor AND p.site = l.site AND p.forest = l.forest
-		WHERE p.state = 'active' AND p.enabled AND p.native IS NOT NULL
+		WHERE p.state = 'active' AND p.enabled
 			AND (domain IS NULL OR starts_with(split_part(p.address, '@', 2), domain))
 		UNION ALL
-		SELECT p.site, p.forest, p.anchor, p.address, p.installation, p.name, p.details
+		SELECT p.site, p.forest, p.anchor, p.address, p.installation, p.native, p.name, p.details
 		FROM (SELECT DISTINCT * FROM due) d
 		JOIN hedgerow.person p ON p.anchor = d.anchor AND p.site = d.site AND p.forest = d.forest
-		WHERE p.state = 'active' AND p.enabled AND p.native IS NOT NULL
+		WHERE p.state = 'active' AND p.enabled
 			AND hedgerow.words_of(p.name, p.address, p.details) @@ query
 			AND (domain IS NULL OR starts_with(split_part(p.address, '@', 2), domain))
 		LIMIT 5000
 	), allowed AS MATERIALIZED ( -- costs less than to find the winner
 		SELECT c.* FROM candidates c
 		JOIN forests f ON f.site = c.site AND f.forest = c.forest
-		CROSS JOIN LATERAL (SELECT i.site FROM hedgerow.installation i WHERE i.installation = c.installation
-			ORDER BY i.site <> c.site, i.site LIMIT 1) h
+		CROSS JOIN LATERAL (
+			(SELECT i.site FROM hedgerow.installation i WHERE c.native IS NOT NULL AND i.installation = c.installation
+				ORDER BY i.site <> c.site, i.site LIMIT 1)
+			UNION ALL
+			SELECT m.site FROM hedgerow.mail_domain m
+			WHERE c.native IS NULL AND m.site = c.site AND m.domain = split_part(c.address, '@', 2) AND m.mode <> 'off') h
 		WHERE EXISTS (SELECT FROM (VALUES ('message'), ('iq')) k(kind)
 			WHERE coalesce((SELECT r.allow FROM rules r
 					WHERE r.kind = k.kind AND hedgerow.is_meant(r.to_pattern, c.address, f.name, h.site)

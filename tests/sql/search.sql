@@ -94,7 +94,15 @@ SELECT is(pg_temp.found('xavier'), 'x6', 'the others are');
 SET session_replication_role = replica;
 UPDATE hedgerow.person SET native = NULL, installation = NULL WHERE anchor = 'x6';
 RESET session_replication_role;
-SELECT is(pg_temp.found('xavier'), '', 'who is reached by e-mail only is not');
+SELECT is(pg_temp.found('xavier'), '', 'who has no chat is not');
+SET session_replication_role = replica;
+INSERT INTO hedgerow.mail_domain (site, domain, carrier) VALUES ('boston', 'example.com', 'boston');
+RESET session_replication_role;
+SELECT is(pg_temp.found('xavier'), 'x6', 'but where mail reaches them');
+SET session_replication_role = replica;
+UPDATE hedgerow.mail_domain SET mode = 'off' WHERE site = 'boston';
+RESET session_replication_role;
+SELECT is(pg_temp.found('xavier'), '', 'not when it is off');
 
 -- rules
 SELECT is(pg_temp.found('baker', 'bob.baker@example.com'), 'bob.baker', 'people of one forest find each other');
