@@ -52,3 +52,5 @@ BEGIN
 	PERFORM set_config('application_name', 'hedgerow-directory', false);
 	RETURN r;
 END $$;
+
+REVOKE ALL ON FUNCTION sync_is_failing, sync_concerns_held FROM PUBLIC;

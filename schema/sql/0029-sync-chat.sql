@@ -5,8 +5,8 @@
 SET LOCAL search_path = hedgerow, pg_catalog, pg_temp;
 
 -- sync_target and person to sync_change: only what differs. The gravest that happens to a person is the
--- action; the guard counts each kind. Who loses the chat counts as disabled, and who has another account there
--- as readdressed: what is sent to them would reach nobody, or somebody else.
+-- action; the guard counts each kind. Who loses the chat counts as disabled; who has another account there, or
+-- loses all aliases, as readdressed: what is sent to them would reach nobody, or somebody else.
 CREATE OR REPLACE FUNCTION sync_compare(f forest, few text[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -23,8 +23,9 @@ BEGIN
 			p.state IS NOT DISTINCT FROM 'active' AS was_active, t.anchor IS NULL AS removed,
 			coalesce(p.state = 'active' AND p.enabled AND (NOT t.enabled
 				OR p.native IS NOT NULL AND t.native IS NULL AND t.anchor IS NOT NULL), false) AS disabled,
-			coalesce(p.state = 'active' AND (p.address <> t.address OR p.native <> t.native AND p.installation = t.installation), false)
-				AS readdressed
+			coalesce(p.state = 'active' AND (p.address <> t.address OR p.installation = t.installation
+				AND split_part(p.native, '@', 1) <> split_part(t.native, '@', 1) OR p.aliases IS NOT NULL AND t.aliases IS NULL), false)
+				AND t.anchor IS NOT NULL AS readdressed
 		FROM (SELECT * FROM sync_target WHERE valid) t
 		FULL JOIN (
 			SELECT q.*, a.addresses AS aliases FROM person q

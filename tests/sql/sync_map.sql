@@ -165,7 +165,8 @@ SELECT hedgerow.reset_mapping('globex'), hedgerow.apply_mapping('globex'), pg_te
 
 ---- Installations
 SELECT hedgerow.add_installation('im-b', 'globex', 'ejabberd', 'im.b.example', '127.0.0.1') \g /dev/null
-SELECT pg_temp.run() \g /dev/null
+SELECT is((pg_temp.run()).state, 'held', 'with two installations and no mapping everybody would lose theirs');
+SELECT hedgerow.release_run('globex'), pg_temp.run() \g /dev/null
 SELECT is((SELECT count(*) FROM hedgerow.person WHERE forest = 'globex' AND installation IS NOT NULL AND state = 'active'), 0::bigint, 'with two installations and no mapping nobody has one');
 SELECT hedgerow.add_mapping('globex', 'installation', 'departmentNumber', '^([ab])$', 'im-\1'),
 	hedgerow.add_mapping('globex', 'installation', 'departmentNumber', '^!(.*)$', '\1'), hedgerow.add_mapping('globex', 'installation', replacement => 'im-a'),
