@@ -3,7 +3,8 @@
 BEGIN;
 SELECT no_plan();
 \ir sync.psql
-UPDATE hedgerow.forest SET guard_delete_count = 10, guard_disable_count = 8, guard_address_count = 6 WHERE forest = 'globex';
+UPDATE hedgerow.forest SET guard_delete_count = 10, guard_delete_percent = 10, guard_disable_count = 8,
+	guard_disable_percent = 10, guard_address_count = 6, guard_address_percent = 10 WHERE forest = 'globex';
 SELECT hedgerow.add_mapping('globex', 'enabled', 'employeeType'), hedgerow.apply_mapping('globex') \g /dev/null
 SELECT pg_temp.people(1, 60) \g /dev/null
 SELECT pg_temp.run() \g /dev/null
@@ -56,6 +57,11 @@ SELECT hedgerow.drop_run('globex') \g /dev/null
 SELECT is((SELECT state || ' ' || kept FROM pg_temp.run()), 'unchanged 7', 'and can be dropped');
 SELECT pg_temp.set('p30', 'uid', 'third') \g /dev/null
 SELECT is((pg_temp.run()).state, 'held', 'a third account is another question');
+SELECT pg_temp.people(30, 36), hedgerow.add_mapping('globex', 'alias', 'mailAlternateAddress'), hedgerow.apply_mapping('globex') \g /dev/null
+SELECT pg_temp.set(a, 'mailAlternateAddress', 'other.' || a || '@example.com') FROM unnest(pg_temp.anchors(30, 36)) a \g /dev/null
+SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 60 read, +0 ~7 @0 -0 !0, 0 kept, 0 refused', 'aliases may come');
+SELECT pg_temp.set(a, 'mailAlternateAddress', NULL) FROM unnest(pg_temp.anchors(30, 36)) a \g /dev/null
+SELECT is((SELECT state || ': ' || error FROM pg_temp.run()), 'held: would change the address of 7 of 60 people; the guard allows 6 or 10 %', 'all of somebody''s going is another address');
 
 ---- Held, released
 DELETE FROM entries;
@@ -93,6 +99,10 @@ SELECT pg_temp.people(10, 35) \g /dev/null
 SELECT is(pg_temp.summary(pg_temp.run()), 'unchanged: 56 read, +0 ~0 @0 -0 !0, 5 kept, 0 refused', 'fewer than the guard allows are kept too');
 SELECT pg_temp.remove(10, 36) \g /dev/null
 SELECT is((pg_temp.run()).state, 'unchanged', 'the same people gone again: still kept');
+SELECT pg_temp.set('p55', 'employeeType', 'no') \g /dev/null
+SELECT is((SELECT kept || ' ' || wants_full FROM pg_temp.changes('globex', 'p55')), '1 true', 'somebody is disabled: changes leave it to a full run');
+SELECT is(pg_temp.summary(pg_temp.run()), 'applied: 30 read, +0 ~0 @0 -0 !1, 31 kept, 0 refused', 'which waits for nobody');
+SELECT pg_temp.set('p55', 'employeeType', 'yes'), pg_temp.run() \g /dev/null
 SELECT pg_temp.remove(50, 50) \g /dev/null
 SELECT is((SELECT kept || ' ' || wants_full FROM pg_temp.changes('globex', 'p50')), '1 true', 'one more gone: changes leave it to a full run');
 SELECT is((SELECT due_ms FROM hedgerow.sync_plan()), 0::bigint, 'and ask for it at once');
