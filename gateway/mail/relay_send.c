@@ -85,6 +85,22 @@ static void note_taken(const struct relay *self, const struct slot *slot)
 		   (int32_t)slot->count);
 }
 
+/* Nothing for that recipient is taken now. */
+static void put_off(const struct relay *self, struct slot *slot, const char *why)
+{
+	slot->holds_all = true;
+	relay_defer(slot, retry_at(self, slot), why);
+	hold(self, slot);
+}
+
+/* SMTP knows no other way. */
+static void send_again(struct relay *self, struct slot *slot, const char *why)
+{
+	slot->state = SLOT_WAITS;
+	slot->is_digest_closed = true; /* the same mail under the same Message-ID */
+	relay_pause(self, why);
+}
+
 static void answered(void *arg, enum smtp_result result, const char *text)
 {
 	struct slot *slot = arg;
@@ -101,9 +117,7 @@ static void answered(void *arg, enum smtp_result result, const char *text)
 		break;
 	case SMTP_DEFERRED:
 		relay_works(self);
-		slot->holds_all = true;
-		relay_defer(slot, retry_at(self, slot), text);
-		hold(self, slot);
+		put_off(self, slot, text);
 		break;
 	case SMTP_REFUSED:
 		relay_works(self);
@@ -113,10 +127,13 @@ static void answered(void *arg, enum smtp_result result, const char *text)
 		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, text);
 		break;
 	case SMTP_AWAY:
-	case SMTP_UNSURE: /* it goes again: SMTP knows no other way */
-		slot->state = SLOT_WAITS;
-		slot->is_digest_closed = true; /* the same mail under the same Message-ID */
-		relay_pause(self, text);
+		send_again(self, slot, text);
+		break;
+	case SMTP_CUT: /* once is chance, twice is the mail */
+		send_again(self, slot, text);
+		if (slot->was_cut)
+			put_off(self, slot, text);
+		slot->was_cut = true;
 		break;
 	}
 	relay_look(self);

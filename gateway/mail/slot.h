@@ -39,6 +39,7 @@ struct slot {
 	usec not_before;
 	bool holds_all; /* SLOT_DEFER: whatever is for that recipient, not of that sender alone */
 	bool is_digest_closed; /* takes no more messages */
+	bool was_cut;	       /* the smarthost ended the session on it */
 	void *submission;
 };
 

@@ -48,7 +48,7 @@ static void mail_end(struct smtp *smtp, enum smtp_result result, const char *tex
 	smtp->ops->result(smtp->ctx, result, text);
 }
 
-static void over(struct smtp *smtp, enum smtp_result result, const char *text)
+static void over(struct smtp *smtp, const char *text)
 {
 	scoped_str kept = str_dup(text); /* it may be of smtp->text */
 
@@ -56,13 +56,13 @@ static void over(struct smtp *smtp, enum smtp_result result, const char *text)
 		return;
 	smtp->state = SMTP_OVER;
 	if (smtp->from)
-		mail_end(smtp, result, kept);
+		mail_end(smtp, SMTP_CUT, kept);
 	smtp->ops->over(smtp->ctx, kept);
 }
 
 void smtp_lost(struct smtp *smtp, const char *why)
 {
-	over(smtp, smtp->state == SMTP_BODY ? SMTP_UNSURE : SMTP_AWAY, why);
+	over(smtp, why);
 }
 
 /* --- what is answered --------------------------------------------------------------------------
@@ -83,7 +83,7 @@ static void enter(struct smtp *smtp, enum smtp_state state)
 static void after_hello(struct smtp *smtp)
 {
 	if (smtp->starttls && !(smtp->can & CAN_STARTTLS))
-		over(smtp, SMTP_AWAY, "the smarthost does not offer STARTTLS");
+		over(smtp, "the smarthost does not offer STARTTLS");
 	else if (smtp->starttls)
 		enter(smtp, SMTP_STARTTLS);
 	else if (!smtp->username)
@@ -93,7 +93,7 @@ static void after_hello(struct smtp *smtp)
 	else if (smtp->can & CAN_LOGIN)
 		enter(smtp, SMTP_LOGIN);
 	else
-		over(smtp, SMTP_AWAY, "the smarthost offers neither AUTH PLAIN nor AUTH LOGIN");
+		over(smtp, "the smarthost offers neither AUTH PLAIN nor AUTH LOGIN");
 }
 
 /* The one answer that leads on. */
@@ -105,7 +105,7 @@ static void advance(struct smtp *smtp)
 		return;
 	case SMTP_STARTTLS:
 		if (smtp->in.len > 0) /* said before TLS, and to be believed after it */
-			over(smtp, SMTP_AWAY, "the smarthost went on in the clear after STARTTLS");
+			over(smtp, "the smarthost went on in the clear after STARTTLS");
 		else
 			enter(smtp, SMTP_HANDSHAKE);
 		return;
@@ -118,7 +118,7 @@ static void advance(struct smtp *smtp)
 			enter(smtp, SMTP_READY);
 		return;
 	case SMTP_QUIT:
-		over(smtp, SMTP_AWAY, "done");
+		over(smtp, "done");
 		return;
 	case SMTP_PLAIN:
 	case SMTP_LOGIN_PASSWORD:
@@ -137,7 +137,7 @@ static void advance(struct smtp *smtp)
 	case SMTP_READY:
 	case SMTP_OVER:
 	case SMTP_STATES:
-		over(smtp, SMTP_AWAY, "the smarthost speaks out of turn");
+		over(smtp, "the smarthost speaks out of turn");
 		return;
 	}
 }
@@ -170,9 +170,11 @@ static void take_reply(struct smtp *smtp, int code)
 		advance(smtp);
 		return;
 	}
+	if (smtp->state == SMTP_MAIL && is_login(code))
+		mail_end(smtp, SMTP_AWAY, text);
 	if (!steps[smtp->state].of_mail || code == 421 || is_login(code) ||
 	    (code / 100 != 4 && code / 100 != 5)) {
-		over(smtp, SMTP_AWAY, text);
+		over(smtp, text);
 		return;
 	}
 	if (smtp->from)
@@ -192,7 +194,7 @@ void smtp_received(struct smtp *smtp, struct slice bytes)
 		if (status == HR_OK)
 			take_reply(smtp, code);
 		else if (status == HR_FAIL)
-			over(smtp, SMTP_AWAY, err.text);
+			over(smtp, err.text);
 	}
 }
 

@@ -19,8 +19,8 @@ enum smtp_result {
 	SMTP_TAKEN,    /* 250 after DATA */
 	SMTP_DEFERRED, /* this mail not now: 4xx */
 	SMTP_REFUSED,  /* this mail never: 5xx, or the server can't carry its addresses */
-	SMTP_AWAY,     /* no mail now, whichever: no TLS, no login, 421, lost */
-	SMTP_UNSURE,   /* lost after all was sent: it may have been taken */
+	SMTP_AWAY,     /* no mail now, whichever: no TLS, no login */
+	SMTP_CUT,      /* the session ended on this mail (421, lost), which may have been taken */
 };
 
 /* Each may end the session; smtp_free may not be called from within. */

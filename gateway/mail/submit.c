@@ -101,7 +101,7 @@ static void on_result(void *ctx, enum smtp_result result, const char *text)
 	struct submission *submission = give(courier->submission);
 
 	submission->courier = NULL;
-	if (result == SMTP_AWAY && line_was_stale(courier->line) && !submission->is_repeated) {
+	if (result == SMTP_CUT && line_was_stale(courier->line) && !submission->is_repeated) {
 		submission->is_repeated = true; /* a kept connection was closed meanwhile */
 		link_submission(submission);
 	} else {

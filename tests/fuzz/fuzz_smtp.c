@@ -35,7 +35,7 @@ static void on_result(void *ctx, enum smtp_result result, const char *text)
 {
 	struct scene *scene = ctx;
 
-	if (!scene->sending || !text || result > SMTP_UNSURE)
+	if (!scene->sending || !text || result > SMTP_CUT)
 		abort();
 	scene->sending = false;
 }

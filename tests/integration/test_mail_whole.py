@@ -42,3 +42,47 @@ def test_what_a_digest_does_not_hold_goes_in_the_next(lab, login, smarthost_of):
     nothing_waits(lab, "amsterdam")
     assert said(smarthost, words) == [words[:3], words[3:6], words[6:]]
     assert not any("wait for you" in body(mail) for _, mail in smarthost.taken)
+
+
+def test_a_mail_that_the_smarthost_chokes_on_waits_and_the_others_go(lab, login, smarthost_of, kate):
+    """Its content filter dies of one mail: more than there is room for in memory come after it."""
+    ada, bob, smarthost = login("ada"), login("bob"), smarthost_of("amsterdam", hourly=1000)
+    poison, words = unique("poison"), [unique(f"w{n}") for n in range(70)]
+
+    def choke(mail):
+        if poison in body(mail):
+            raise ConnectionError
+
+    smarthost.on_data = choke
+    stanza_id = ada.message(KATE, poison)
+    smarthost.wait_attempts(1)
+    for word in words:
+        bob.message(MARIT, word)
+        smarthost.wait_taken(lambda _, mail, word=word: word in body(mail), word)
+        if lab.value("amsterdam", DEFERRED) == 1:
+            later(lab, "amsterdam")
+    wait_deferred(lab, "amsterdam", 1)
+    wait_until(lambda: lab.value("amsterdam", QUEUED) == 0, "the others to be settled")
+    tried = smarthost.attempts.count(KATE)
+    assert 2 <= tried <= 6, tried
+    smarthost.on_data = None
+    now(lab, "amsterdam")
+    smarthost.wait_taken(lambda _, mail: poison in body(mail), "the mail itself")
+    nothing_waits(lab, "amsterdam")
+    assert not ada.errors(stanza_id)
+    lab.sql("amsterdam", "DELETE FROM hedgerow.mail_thread WHERE person = %s", MARIT)  # who has had many in this hour
+
+
+@pytest.mark.parametrize("answer", ["421 4.7.0 go away", "530 5.7.0 log in first"])
+def test_one_recipient_whom_the_smarthost_ends_the_session_for(lab, login, smarthost_of, kate, answer):
+    ada, bob, smarthost = login("ada"), login("bob"), smarthost_of("amsterdam")
+    smarthost.answers["rcpt"] = [answer] * 2
+    word = unique("other")
+    ada.message(KATE, unique("first"))
+    wait_deferred(lab, "amsterdam", 1)
+    later(lab, "amsterdam")
+    assert smarthost.attempts == [KATE, KATE]
+    bob.message(MARIT, word)
+    smarthost.wait_taken(lambda _, mail: word in body(mail), "what goes to another")
+    now(lab, "amsterdam")
+    nothing_waits(lab, "amsterdam")

@@ -26,7 +26,7 @@ static void on_ready(void *ctx)
 
 static void on_result(void *ctx, enum smtp_result result, const char *text)
 {
-	static const char *const names[] = { "taken", "deferred", "refused", "away", "unsure" };
+	static const char *const names[] = { "taken", "deferred", "refused", "away", "cut" };
 
 	buf_format(&((struct scene *)ctx)->events, "%s(%s) ", names[result], text);
 }
@@ -134,9 +134,13 @@ static void what_a_server_answers_decides_for_a_mail_or_for_all(void **state)
 		{ "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "552 too large\r\n",
 		  "refused(552 too large) ready " },
 		{ "530 log in\r\n", NULL, NULL, NULL, "away(530 log in) over(530 log in) " },
-		{ "250 ok\r\n", "421 bye\r\n", NULL, NULL, "away(421 bye) over(421 bye) " },
+		{ "250 ok\r\n", "421 bye\r\n", NULL, NULL, "cut(421 bye) over(421 bye) " },
+		{ "250 ok\r\n", "530 log in\r\n", NULL, NULL, "cut(530 log in) over(530 log in) " },
+		{ "421 bye\r\n", NULL, NULL, NULL, "cut(421 bye) over(421 bye) " },
+		{ "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "421 bye\r\n",
+		  "cut(421 bye) over(421 bye) " },
 		{ "250 ok\r\n", "199 what\r\n", NULL, NULL,
-		  "away(the smarthost does not speak SMTP) over(the smarthost does not speak "
+		  "cut(the smarthost does not speak SMTP) over(the smarthost does not speak "
 		  "SMTP) " },
 	};
 
@@ -213,7 +217,7 @@ static void commands_go_at_once_where_the_server_takes_them(void **state)
 		{ "452 full\r\n503 MAIL first\r\n503 RCPT first\r\n250 reset\r\n", "RSET\r\n",
 		  "deferred(452 full) ready " },
 		{ "452 full\r\n421 bye\r\n", "", "deferred(452 full) over(421 bye) " },
-		{ "250 a\r\n421 bye\r\n", "", "away(421 bye) over(421 bye) " },
+		{ "250 a\r\n421 bye\r\n", "", "cut(421 bye) over(421 bye) " },
 		{ "530 log in\r\n", "", "away(530 log in) over(530 log in) " },
 	};
 
@@ -327,7 +331,7 @@ static void a_login_is_plain_or_asked_for(void **state)
 	close_scene(&scene);
 }
 
-static void a_loss_after_all_was_sent_is_unsure(void **state)
+static void a_loss_is_the_end_of_the_mail_under_way(void **state)
 {
 	struct scene scene;
 
@@ -343,9 +347,8 @@ static void a_loss_after_all_was_sent_is_unsure(void **state)
 		assert_true(smtp_has_begun(scene.smtp));
 		if (sent)
 			hear(&scene, "354 go\r\n");
-		smtp_lost(scene.smtp, "cut");
-		assert_string_equal(buf_text(&scene.events),
-				    sent ? "unsure(cut) over(cut) " : "away(cut) over(cut) ");
+		smtp_lost(scene.smtp, "no more");
+		assert_string_equal(buf_text(&scene.events), "cut(no more) over(no more) ");
 		smtp_lost(scene.smtp, "again"); /* nothing more is told */
 		assert_null(strstr(buf_text(&scene.events), "again"));
 		close_scene(&scene);
@@ -413,7 +416,7 @@ int main(void)
 		cmocka_unit_test(waits_as_long_as_the_standard_says),
 		cmocka_unit_test(credentials_are_said_in_one_place),
 		cmocka_unit_test(a_login_is_plain_or_asked_for),
-		cmocka_unit_test(a_loss_after_all_was_sent_is_unsure),
+		cmocka_unit_test(a_loss_is_the_end_of_the_mail_under_way),
 		cmocka_unit_test(what_is_no_smtp_ends_it),
 		cmocka_unit_test(an_address_that_the_server_cannot_carry_is_refused),
 	};
