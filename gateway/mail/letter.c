@@ -148,6 +148,16 @@ static void copy_all(const struct letter *letter, struct copies *copies)
 							  words->texts[i].sent };
 }
 
+/* How many of the texts. What is nowhere else is all shown: see letter_words_fit. */
+static size_t shown_of(const struct letter *letter)
+{
+	size_t count = letter->words->count, digest = (size_t)letter->mail->digest;
+
+	if (letter->mode == MAIL_NOTICE)
+		return 0;
+	return slot_is_copy(letter->slot) && count > digest ? digest : count;
+}
+
 enum hr_status letter_write(const struct letter *letter, struct buf *out, bool *needs_utf8,
 			    struct hr_err *err)
 {
@@ -157,8 +167,7 @@ enum hr_status letter_write(const struct letter *letter, struct buf *out, bool *
 	scoped_buf reply_to = BUF_INIT(0);
 	scoped_buf to = BUF_INIT(0);
 	scoped_buf person = BUF_INIT(0);
-	size_t most = letter->mode == MAIL_NOTICE ? 0 : (size_t)mail->digest;
-	size_t shown = words->count < most ? words->count : most;
+	size_t shown = shown_of(letter);
 
 	if (letter_reply_to(letter, &reply_to, err) != HR_OK)
 		return err_add(err, "the reply address");

@@ -185,17 +185,7 @@ static enum hr_status find_people(struct relay *self, const struct slot *slot,
 	return dispatch_find(self->options.dispatch, slot->messages[0], out);
 }
 
-/* A copy counts what one mail does not hold; what is nowhere else goes in the next. */
-static void limit(struct relay *self, struct slot *slot, struct letter_words *words,
-		  const struct config_mail *mail)
-{
-	size_t next = slot_is_copy(slot) ? 0 : letter_words_fit(words, (size_t)mail->digest);
-
-	if (next > 0)
-		slots_split(&self->slots, slot, next);
-}
-
-static void write_letter(struct relay *self, struct slot *slot, struct letter_words *words,
+static void write_letter(struct relay *self, struct slot *slot, const struct letter_words *words,
 			 const struct mail_send_answer *known)
 {
 	const struct config_mail *mail = relay_settings(self);
@@ -227,8 +217,6 @@ static void write_letter(struct relay *self, struct slot *slot, struct letter_wo
 		hold(self, slot);
 		return;
 	}
-	if (mode == MAIL_FULL)
-		limit(self, slot, words, mail);
 	struct letter letter = {
 		.mail = mail,
 		.site = self->options.dispatch->site,
@@ -332,6 +320,18 @@ static bool has_chat(const struct relay *self, const struct slot *slot, const st
 						      .kind == ROUTE_INSTALLATION;
 }
 
+/* A copy, or a notice, counts what one mail does not say; what is nowhere else goes in the next. */
+static void limit(struct relay *self, struct slot *slot, struct letter_words *words,
+		  const struct config_mail *mail)
+{
+	size_t next = 0;
+
+	if (!slot_is_copy(slot) && mail->mode == MAIL_FULL)
+		next = letter_words_fit(words, (size_t)mail->digest);
+	if (next > 0)
+		slots_split(&self->slots, slot, next);
+}
+
 static void start_mail(struct relay *self, struct slot *slot, const struct config_mail *mail,
 		       const struct person *to)
 {
@@ -339,12 +339,14 @@ static void start_mail(struct relay *self, struct slot *slot, const struct confi
 	usec held = held_back(self, slot);
 
 	letter_words_read(slot, &words);
-	if (words.count == 0)
+	if (words.count == 0) {
 		relay_suppress(slot, LETTER_EMPTY);
-	else if (held)
+	} else if (held) {
 		wait_behind(self, slot, held);
-	else if (pg_is_up(self->options.dispatch->pg))
+	} else if (pg_is_up(self->options.dispatch->pg)) {
+		limit(self, slot, &words, mail);
 		ask(self, slot, &words, mail, to);
+	}
 	letter_words_clear(&words);
 }
 

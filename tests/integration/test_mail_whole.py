@@ -2,13 +2,15 @@
 """What somebody without chat is mailed is nowhere else: all of it goes, in as many mails as it takes, and one mail that
 the smarthost chokes on keeps nothing from going."""
 import os
+import threading
 
 import pytest
 
 from labkit import unique, wait_until
-from mailkit import body
+from mailkit import Lmtp, body
 from test_mail_copies import (BOB, DEFERRED, KATE, MARIT, QUEUED, fixture_kate, fixture_smarthost_of,  # noqa: F401
                               later, now)
+from test_mail_reports import report
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a Postfix")
 
@@ -42,6 +44,28 @@ def test_what_a_digest_does_not_hold_goes_in_the_next(lab, login, smarthost_of):
     nothing_waits(lab, "amsterdam")
     assert said(smarthost, words) == [words[:3], words[3:6], words[6:]]
     assert not any("wait for you" in body(mail) for _, mail in smarthost.taken)
+
+
+def test_a_report_is_about_what_its_mail_says(lab, login, smarthost_of):
+    """And not about what the next says; what says nothing, as that somebody is typing, is in none."""
+    bob, smarthost = login("bob"), smarthost_of("amsterdam", digest=2)
+    words, busy = [unique(f"m{n}") for n in range(4)], threading.Event()
+    smarthost.on_data = lambda mail: words[0] not in body(mail) or busy.wait(60)
+    bob.message(MARIT, words[0])
+    smarthost.wait_attempts(1)
+    bob.send(f"<message to='{MARIT}' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>")
+    ids = [bob.message(MARIT, word) for word in words[1:]]
+    wait_until(lambda: lab.value("amsterdam", QUEUED) == 5, "all of them to wait")
+    busy.set()
+    mail = smarthost.wait_taken(lambda _, one: words[1] in body(one), "the second mail")
+    smarthost.wait_taken(lambda _, one: words[3] in body(one), "the third mail")
+    with Lmtp(lab, "amsterdam") as lmtp:
+        (code, text), = lmtp.deliver(report(mail), [mail["Reply-To"].addresses[0].addr_spec], sender="")
+        assert code == 250, text
+    for stanza_id in ids[:2]:
+        bob.wait_error(stanza_id)
+    bob.round_trip()
+    assert [len(bob.errors(one)) for one in ids] == [1, 1, 0]
 
 
 def test_a_mail_that_the_smarthost_chokes_on_waits_and_the_others_go(lab, login, smarthost_of, kate):

@@ -142,7 +142,7 @@ static void an_odd_id_of_a_mail_that_came_does_not_stop_the_conversation(void **
 	scene_close(&scene);
 }
 
-static void a_digest_shows_some_and_counts_the_others(void **state)
+static void a_digest_of_copies_shows_some_and_counts_the_others(void **state)
 {
 	struct scene scene;
 	static const char *const said[] = { "<body>one</body>", "<composing xmlns='x'/>",
@@ -151,7 +151,11 @@ static void a_digest_shows_some_and_counts_the_others(void **state)
 	(void)state;
 	scene_open(&scene, "carla@example.com", said);
 	assert_int_equal(scene.words.count, 3);
-	expect(&scene, LIST("one", "two", "Auto-Submitted: auto-generated"), LIST("three"));
+	expect(&scene, LIST("one", "two", "three", "Auto-Submitted: auto-generated"), NOTHING);
+	buf_clear(&scene.out);
+	scene.slots.first->messages[0]->f.is_copy = true;
+	expect(&scene, LIST("one", "two", "1 more wait", "Auto-Submitted: auto-generated"),
+	       LIST("three"));
 	scene_close(&scene);
 }
 
@@ -312,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_message_becomes_a_mail_that_can_be_answered),
 		cmocka_unit_test(an_odd_id_of_a_mail_that_came_does_not_stop_the_conversation),
-		cmocka_unit_test(a_digest_shows_some_and_counts_the_others),
+		cmocka_unit_test(a_digest_of_copies_shows_some_and_counts_the_others),
 		cmocka_unit_test(what_one_mail_does_not_hold_is_for_the_next),
 		cmocka_unit_test(a_notice_does_not_say_what_was_written),
 		cmocka_unit_test(addresses_are_written_as_mail_has_them),
