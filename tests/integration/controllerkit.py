@@ -13,6 +13,7 @@ SHOW_DELETED = "1.2.840.113556.1.4.417"
 BASE = "DC=fabrikam,DC=example"
 SERVICE = f"CN=NTDS Settings,CN=DC1,CN=Configuration,{BASE}"
 BIND, BIND_RESULT, UNBIND, SEARCH, ENTRY, SEARCH_RESULT, REFERENCE = 0x60, 0x61, 0x42, 0x63, 0x64, 0x65, 0x73
+ENDLESS = {None: "", "again": "0", "empty": "1000000"}  # the cookie of the last page, which is to be none
 OK, SIZE_LIMIT, ADMIN_LIMIT, OTHER_RIGHTS = 0, 4, 11, 50  # result codes
 ACCESS_DENIED = "00002105: LdapErr: DSID-0C0907BB, comment: Error processing control, data 0, v4563"
 
@@ -54,6 +55,7 @@ class Directory:
 
     def __init__(self, part=5, page=10, dirsync=True):
         self.part, self.page, self.dirsync = part, page, dirsync  # values in a part, entries in a page or round
+        self.endless = None  # "again": the last page is not the last; "empty": nor are those after it
         self.invocation = uuid.uuid4()
         self.objects, self.deleted, self.changed, self.usn = {}, {}, {}, 1000
         self.asked = []  # what was searched for: attributes or the name of a control
@@ -100,6 +102,8 @@ def matches(tag, content, entry):
 
 
 class Session(socketserver.StreamRequestHandler):
+    disable_nagle_algorithm = True
+
     def message(self):
         head = self.rfile.read(2)
         if len(head) < 2:
@@ -175,7 +179,7 @@ class Session(socketserver.StreamRequestHandler):
         if PAGED in controls:
             (_, _), (_, cookie) = elements(elements(controls[PAGED])[0][1])
             low, most = int(cookie or b"0"), self.server.directory.page
-            more = str(low + most) if low + most < len(found) else ""
+            more = str(low + most) if low + most < len(found) else ENDLESS[self.server.directory.endless]
             found = found[low:low + most]
             reply = tlv(0x30, text(PAGED) + text(tlv(0x30, number(0) + text(more))))
         elif most > self.server.directory.page:

@@ -119,3 +119,16 @@ def test_who_loses_the_right_to_dirsync_goes_on_by_numbers(fabrikam):
     fabrikam.put(4, "By Number")
     wait_until(lambda: fabrikam.names()[str(guid(4))] == "By Number", "the next")
     assert fabrikam.full_runs() == before
+
+
+@pytest.mark.parametrize("endless, says", [("again", "begin again"), ("empty", "without an entry")])
+def test_pages_without_an_end_are_given_up(fabrikam, endless, says):
+    before = fabrikam.names()
+    fabrikam.ad.endless = endless
+    try:
+        run = fabrikam.registry.sync(forest="fabrikam")
+    finally:
+        fabrikam.ad.endless = None
+    assert run["state"] == "failed" and says in run["error"]
+    assert fabrikam.names() == before
+    assert fabrikam.registry.sync(forest="fabrikam")["state"] == "unchanged"
