@@ -54,3 +54,4 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION sync_is_failing, sync_concerns_held FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sync_is_failing, sync_concerns_held TO hedgerow_directory;

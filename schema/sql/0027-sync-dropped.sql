@@ -53,3 +53,4 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION sync_leave_out_decided FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sync_leave_out_decided TO hedgerow_directory;
