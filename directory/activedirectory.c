@@ -223,6 +223,9 @@ static enum hr_status hear_by_dirsync(struct session *session, struct guids *cha
 						 session->asked, position->cookie };
 	struct dirsync_answer answer;
 
+	/* one that hangs is found out at once */
+	if (controller_look(session->server, &session->controller, err) != HR_OK)
+		return err->status;
 	if (dirsync_round(session->server, &request, changed, &answer, err) != HR_OK)
 		return is_refusal(server_code(session->server))
 			       ? doubt(session, ADAPTER_REFUSED, err)
@@ -322,7 +325,8 @@ static enum hr_status find(struct adapter_session *shown, const struct slice *an
 	guids_filter(&guids, (struct guids_part){ 0, guids.n, false },
 		     session->request->source->filter, &filter);
 	guids_clear(&guids);
-	const struct server_search search = search_for(session, buf_text(&filter));
+	struct server_search search = search_for(session, buf_text(&filter));
+	search.quick = true;
 	return reader_search(session->reader, &search, sink, &entries, err);
 }
 

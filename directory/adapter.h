@@ -20,6 +20,7 @@ struct adapter_request {
 	const char *secrets;		       /* directory of secret files */
 	const struct stop *stop;	       /* set: give up with HR_RETRY */
 	struct failover *failover;	       /* which of the context's URLs comes first */
+	bool hurry; /* it has not answered of late, and others wait: it gets little time to */
 };
 
 /* Takes what is read, borrowed for the call. Anything but HR_OK ends the reading with that status.

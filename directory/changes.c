@@ -5,6 +5,7 @@
 #include "directory/anchor.h"
 #include "directory/run.h"
 
+enum { REACH_MS = 2000 }; /* the longest that changes wait for another context to be opened */
 enum { WHOLE_MIN_MS = 1000, WHOLE_MAX_MS = 10 * 60 * 1000 }; /* between full runs for a context */
 
 /* Who is gone from a naming context, and perhaps in another. */
@@ -126,6 +127,20 @@ static void fail(struct gathering *gathering, struct forest_context *context,
 	forest_lose(gathering->forest, context, why, &gathering->out->counts);
 }
 
+/* Opens another context. HR_NONE: it is not the time for it. */
+static enum hr_status reach(struct forest *forest, struct forest_context *context,
+			    struct hr_err *err)
+{
+	enum hr_status status = forest_open(forest, context, err);
+
+	if (status != HR_NONE || !context->opening || context->known->trouble)
+		return status;
+	struct pollfd fds[2] = { { opening_fd(context->opening), POLLIN, 0 } };
+	if (stop_wait(forest->stop, fds, 1, REACH_MS) == STOP_READY)
+		return forest_open(forest, context, err);
+	return err_set(err, HR_RETRY, "not connected in %d s", REACH_MS / 1000);
+}
+
 /* Stages those leavers who are in this context. False: it cannot be asked now. A session that has
  * waited for long may be over. */
 static bool look_in(struct gathering *gathering, struct forest_context *context,
@@ -142,7 +157,9 @@ static bool look_in(struct gathering *gathering, struct forest_context *context,
 		return false;
 	do {
 		is_new = !context->session;
-		status = forest_connect(forest, context, &why);
+		status = reach(forest, context, &why);
+		if (status == HR_NONE)
+			return false;
 		if (status == HR_OK)
 			status = forest->adapter->find(context->session, anchors, n, &sink, &why);
 		if (status == HR_RETRY && !is_new)
@@ -202,9 +219,8 @@ static enum hr_status hear(struct gathering *gathering, struct forest_context *c
 	gathering->context = context;
 	gathering->leaver_count = 0;
 	cursor_copy(&context->position, &context->next);
-	enum hr_status status = forest_connect(forest, context, why);
-	if (status == HR_OK)
-		status = forest->adapter->changes(context->session, &sink, &context->next, why);
+	enum hr_status status =
+		forest->adapter->changes(context->session, &sink, &context->next, why);
 	bool good = status == HR_OK || status == HR_NONE || status == HR_UNSURE;
 	struct hr_err err;
 	if (good && gathering->leaver_count > 0 && stage_leavers(gathering, &err) != HR_OK) {
@@ -221,8 +237,12 @@ static void take(struct gathering *gathering, struct forest_context *context)
 	struct changes *out = gathering->out;
 	bool refused = context->known->refused;
 	struct hr_err why;
-	enum hr_status status = hear(gathering, context, &why);
+	enum hr_status status = forest_open(forest, context, &why);
 
+	if (status == HR_NONE)
+		return; /* it is being opened */
+	if (status == HR_OK)
+		status = hear(gathering, context, &why);
 	if (is_void(gathering))
 		return;
 	if (refused && (status == HR_NONE || status == HR_RETRY)) {

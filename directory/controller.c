@@ -127,9 +127,9 @@ static enum hr_status read_root(struct server *server, LDAPMessage **entry, stru
 	static char name[] = "dnsHostName", service[] = "dsServiceName";
 	static char contexts[] = "namingContexts", usn[] = "highestCommittedUSN";
 	char *attributes[] = { name, service, contexts, usn, NULL };
-	const struct server_search search = { .base = "",
-					      .scope = LDAP_SCOPE_BASE,
-					      .attributes = attributes };
+	const struct server_search search = {
+		.base = "", .scope = LDAP_SCOPE_BASE, .attributes = attributes, .quick = true
+	};
 
 	return server_read(server, &search, entry, err);
 }

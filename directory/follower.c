@@ -203,12 +203,9 @@ static void set_fds(const struct follower *follower, struct pollfd *fds)
 
 	fds[AT_MAILBOX] = (struct pollfd){ mailbox_fd(follower->mailbox), POLLIN, 0 };
 	fds[AT_DATABASE] = (struct pollfd){ publish_fd(follower->publish), POLLIN, 0 };
-	for (size_t i = 0; i < forest->n; i++) {
-		const struct forest_context *context = &forest->contexts[i];
-		bool watched = context->session && forest_is_watched(forest, context);
+	for (size_t i = 0; i < forest->n; i++)
 		fds[AT_CONTEXTS + i] =
-			(struct pollfd){ watched ? context->session->fd : -1, POLLIN, 0 };
-	}
+			(struct pollfd){ forest_fd(forest, &forest->contexts[i]), POLLIN, 0 };
 }
 
 /* Waits for wishes, changes or the time to ask for them, and takes the changes. */

@@ -7,12 +7,28 @@ enum {
 	PAUSE_MIN_MS = 500,
 	PAUSE_MAX_MS = 30 * 1000,
 	FIRST_POLL_MS = 1500,
-	REFUSALS = 2, /* in a row until nobody is asked to let us in */
+	IDLE_MS = 60 * 1000,
+	REFUSALS = 2,	 /* in a row until nobody is asked to let us in */
+	YOUNG_MS = 2000, /* after this, who has not refused yet hangs rather than refuses */
+	TURN_MS = 50,	 /* to the next look whether another may be opened */
 };
+
+/* Gives up what is being opened. */
+static void break_off(struct forest *forest, struct forest_context *context)
+{
+	struct hr_err err;
+
+	stop_set(context->stop);
+	if (context->opening && opening_end(context->opening, &context->session, &err) == HR_OK)
+		forest_disconnect(forest, context);
+	context->opening = NULL;
+}
 
 static void context_clear(struct forest *forest, struct forest_context *context)
 {
 	forest_disconnect(forest, context);
+	break_off(forest, context);
+	stop_free(context->stop);
 	cursor_clear(&context->position);
 	cursor_clear(&context->next);
 }
@@ -69,11 +85,12 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
 		context->known = &forest->known[i];
+		context->stop = stop_new(forest->stop);
 		context->request = (struct adapter_request){
 			.source = source,
 			.context = &source->contexts[i],
 			.secrets = forest->secrets,
-			.stop = forest->stop,
+			.stop = context->stop,
 			.failover = &context->known->failover,
 		};
 		if (source->contexts[i].cursor)
@@ -84,17 +101,64 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 	return HR_OK;
 }
 
-enum hr_status forest_connect(struct forest *forest, struct forest_context *context,
-			      struct hr_err *err)
+static enum hr_status opened(struct forest *forest, enum hr_status status)
 {
-	if (context->session)
-		return HR_OK;
-	enum hr_status status = forest->adapter->open(&context->request, &context->session, err);
 	if (status == HR_OK)
 		forest->refusals = 0;
 	else if (status == HR_FAIL)
 		forest->refusals++;
 	return status;
+}
+
+enum hr_status forest_connect(struct forest *forest, struct forest_context *context,
+			      struct hr_err *err)
+{
+	if (context->session)
+		return HR_OK;
+	context->request.hurry = context->known->trouble && !context->known->refused;
+	return opened(forest, forest->adapter->open(&context->request, &context->session, err));
+}
+
+/* So many as may refuse, and no more, are asked at a time. */
+static bool may_begin(const struct forest *forest, msec now)
+{
+	int n = forest->refusals;
+
+	for (size_t i = 0; i < forest->n; i++) {
+		const struct opening *opening = forest->contexts[i].opening;
+		n += opening && opening_began(opening) + YOUNG_MS > now;
+	}
+	return n < REFUSALS;
+}
+
+enum hr_status forest_open(struct forest *forest, struct forest_context *context,
+			   struct hr_err *err)
+{
+	msec now = time_msec();
+
+	if (context->session)
+		return HR_OK;
+	if (!context->opening) {
+		context->poll_at = now + TURN_MS;
+		if (!may_begin(forest, now))
+			return HR_NONE;
+		context->request.hurry = false;
+		context->opening = opening_new(forest->adapter, &context->request);
+	}
+	if (!opening_has_ended(context->opening)) {
+		context->poll_at = now + IDLE_MS;
+		return HR_NONE;
+	}
+	return opened(forest, opening_end(give(context->opening), &context->session, err));
+}
+
+int forest_fd(const struct forest *forest, const struct forest_context *context)
+{
+	if (!forest_is_watched(forest, context))
+		return -1;
+	if (context->session)
+		return context->session->fd;
+	return context->opening ? opening_fd(context->opening) : -1;
 }
 
 void forest_disconnect(struct forest *forest, struct forest_context *context)
@@ -168,7 +232,7 @@ static bool is_followed(const struct forest_context *context)
 
 static bool is_let_in(const struct forest *forest, const struct forest_context *context)
 {
-	return context->session || forest->refusals < REFUSALS;
+	return context->session || context->opening || forest->refusals < REFUSALS;
 }
 
 bool forest_may_ask(const struct forest *forest, const struct forest_context *context)

@@ -5,6 +5,7 @@
 
 #include "directory/adapter.h"
 #include "directory/failover.h"
+#include "directory/opening.h"
 #include "directory/report.h"
 
 /* Stays known when the source is read anew and is the same: a full run that fails does not let a
@@ -21,7 +22,9 @@ struct forest_known {
 struct forest_context {
 	struct adapter_request request;
 	struct forest_known *known;
+	struct stop *stop;		 /* of the request */
 	struct adapter_session *session; /* NULL: none */
+	struct opening *opening;	 /* of the session; NULL: none */
 	struct publish_cursor position;	 /* base_dn NULL: it is not known from where to follow */
 	struct publish_cursor next;	 /* what position becomes when the run is published */
 	msec poll_at;			 /* when to ask, or to connect, whatever happens */
@@ -48,10 +51,16 @@ HR_MUST_USE enum hr_status forest_adopt(struct forest *forest, const struct publ
 					struct hr_err *err);
 void forest_clear(struct forest *forest); /* frees all that is in it, not itself */
 
-/* Opens the session of a context, if it is not. Whoever follows asks forest_may_ask before. */
+/* Opens the session of a context, if it is not, without waiting for it. HR_NONE: it is being
+ * opened; its descriptor or poll_at tell when to call again. Only when forest_may_ask. */
+HR_MUST_USE enum hr_status forest_open(struct forest *forest, struct forest_context *context,
+				       struct hr_err *err);
+/* The same for a run of everything, which waits. */
 HR_MUST_USE enum hr_status forest_connect(struct forest *forest, struct forest_context *context,
 					  struct hr_err *err);
 void forest_disconnect(struct forest *forest, struct forest_context *context);
+/* Readable: changes, or the session, have come. -1: nothing is to be waited for. */
+int forest_fd(const struct forest *forest, const struct forest_context *context);
 /* The session answers, and nothing is known to be waiting; logged when that is new. */
 void forest_works(struct forest *forest, struct forest_context *context);
 /* What is against a context: HR_FAIL: it refuses. */

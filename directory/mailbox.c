@@ -18,7 +18,7 @@ struct mailbox *mailbox_new(void)
 {
 	struct mailbox *mailbox = mem_new(struct mailbox);
 
-	mailbox->stop = stop_new();
+	mailbox->stop = stop_new(NULL);
 	mailbox->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (mailbox->fd < 0 || pthread_mutex_init(&mailbox->mutex, NULL) != 0)
 		abort(); /* out of descriptors */

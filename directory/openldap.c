@@ -73,9 +73,9 @@ static enum hr_status look_for_control(struct session *session, bool *found, str
 {
 	static char name[] = "supportedControl";
 	char *attributes[] = { name, NULL };
-	const struct server_search search = { .base = "",
-					      .scope = LDAP_SCOPE_BASE,
-					      .attributes = attributes };
+	const struct server_search search = {
+		.base = "", .scope = LDAP_SCOPE_BASE, .attributes = attributes, .quick = true
+	};
 	LDAPMessage *entry = NULL;
 
 	*found = false;
@@ -228,6 +228,7 @@ static enum hr_status find(struct adapter_session *shown, const struct slice *an
 		buf_format(&filter, "(entryUUID=" SLICE_FMT ")", SLICE_ARG(anchors[i]));
 	buf_add_str(&filter, "))");
 	search.filter = buf_text(&filter);
+	search.quick = true;
 	return reader_search(session->reader, &search, sink, &entries, err);
 }
 

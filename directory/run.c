@@ -8,25 +8,34 @@ static enum hr_status stage(void *arg, const struct publish_entry *entry, struct
 	return publish_add(arg, entry, err);
 }
 
+static enum hr_status failed(const struct forest *forest, struct forest_context *context,
+			     struct hr_err *err)
+{
+	forest_blame(context, err);
+	return forest->n > 1 ? err_add(err, "%s", context->request.context->base_dn) : err->status;
+}
+
 static enum hr_status read_context(struct forest *forest, struct forest_context *context,
 				   struct publish *publish, struct hr_err *err)
 {
 	const struct adapter_sink sink = { .entry = stage, .arg = publish };
 
 	if (forest_connect(forest, context, err) != HR_OK ||
-	    forest->adapter->read(context->session, &sink, &context->next, err) != HR_OK) {
-		forest_blame(context, err);
-		return forest->n > 1 ? err_add(err, "%s", context->request.context->base_dn)
-				     : err->status;
-	}
+	    forest->adapter->read(context->session, &sink, &context->next, err) != HR_OK)
+		return failed(forest, context, err);
 	context->next.base_dn = str_dup(context->request.context->base_dn);
 	return HR_OK;
 }
 
-/* Reads the directory into staging. */
+/* Reads the directory into staging, when also those that have failed of late let us in. */
 static enum hr_status read_all(struct forest *forest, struct publish *publish,
 			       struct report_run *out, struct hr_err *err)
 {
+	for (size_t i = 0; i < forest->n; i++) {
+		struct forest_context *context = &forest->contexts[i];
+		if (context->known->trouble && forest_connect(forest, context, err) != HR_OK)
+			return failed(forest, context, err);
+	}
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
 		if (read_context(forest, context, publish, err) != HR_OK)

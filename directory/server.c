@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 enum {
-	CONNECT_MS = 10 * 1000, /* to connect, and for each piece of a handshake */
+	CONNECT_MS = 10 * 1000, /* to connect, and for each piece of a handshake and a bind */
+	HURRY_MS = 2 * 1000,	/* the same in a hurry */
+	QUICK_MS = 5 * 1000,	/* for the next message of a quick answer */
 	/* For the next message of an answer: more than a controller of Active Directory takes for a
 	 * search (MaxQueryDuration, 120 s), so that it is that who says what was too much. */
 	ANSWER_MS = 150 * 1000,
@@ -26,6 +28,7 @@ struct server {
 	const struct adapter_request *request; /* borrowed */
 	const char *url;		       /* borrowed from the source */
 	struct patience patience;
+	msec answer; /* the longest wait for a message of what was asked last */
 	int code;
 	bool lost; /* libldap would connect again by itself, without TLS and bind */
 };
@@ -64,7 +67,8 @@ static enum hr_status fault(struct server *server, int code, char *detail, struc
 		ldap_memfree(detail);
 		return stop_is_set(server->request->stop)
 			       ? err_set(err, HR_RETRY, "the daemon is ending")
-			       : err_set(err, HR_RETRY, "no answer in %d s", CONNECT_MS / 1000);
+			       : err_set(err, HR_RETRY, "no answer in %d s",
+					 (int)(server->patience.limit / 1000));
 	}
 	if (!detail)
 		ldap_get_option(server->ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &detail);
@@ -98,7 +102,7 @@ static enum hr_status set_options(struct server *server, struct hr_err *err)
 {
 	static const int version = LDAP_VERSION3, demand = LDAP_OPT_X_TLS_DEMAND, client = 0;
 	static const int least = LDAP_OPT_X_TLS_PROTOCOL_TLS1_2;
-	static const struct timeval timeout = { CONNECT_MS / 1000, 0 };
+	const struct timeval timeout = { server->patience.limit / 1000, 0 };
 	const struct publish_source *source = server->request->source;
 	scoped_str ca = NULL;
 
@@ -124,7 +128,8 @@ static enum hr_status set_options(struct server *server, struct hr_err *err)
 /* A connection of libldap to the host of the URL, with bounded waits; no byte has been sent. */
 static enum hr_status connect_to(struct server *server, const LDAPURLDesc *url, struct hr_err *err)
 {
-	const struct dial to = { url->lud_host, url->lud_port, CONNECT_MS, server->request->stop };
+	const msec limit = server->request->hurry ? HURRY_MS : CONNECT_MS;
+	const struct dial to = { url->lud_host, url->lud_port, limit, server->request->stop };
 	int fd = -1;
 
 	if (dial(&to, &fd, err) != HR_OK)
@@ -136,9 +141,10 @@ static enum hr_status connect_to(struct server *server, const LDAPURLDesc *url, 
 	}
 	server->patience = (struct patience){
 		.stop = server->request->stop,
-		.limit = CONNECT_MS,
+		.limit = limit,
 		.most_bytes = MESSAGE_BYTES,
 	};
+	server->answer = limit;
 	if (patience_apply(&server->patience, server->ld) != LDAP_OPT_SUCCESS)
 		return err_set(err, HR_FAIL, "cannot bound the waits of libldap");
 	return set_options(server, err);
@@ -236,6 +242,7 @@ enum hr_status server_open(const struct adapter_request *request, struct server 
 		server->url = urls[i];
 		if (connect_and_bind(server, err) == HR_OK) {
 			failover_worked(request->failover, i);
+			server->patience.limit = CONNECT_MS;
 			*out = give(server);
 			return HR_OK;
 		}
@@ -277,6 +284,7 @@ enum hr_status server_search(struct server *server, const struct server_search *
 		code = ldap_search_ext(server->ld, search->base, search->scope, search->filter,
 				       search->attributes, 0, search->controls, NULL, NULL,
 				       LDAP_NO_LIMIT, id);
+	server->answer = search->quick ? QUICK_MS : ANSWER_MS;
 	if (code == LDAP_SUCCESS)
 		return HR_OK;
 	fault(server, code, NULL, err);
@@ -317,7 +325,7 @@ enum hr_status server_poll(struct server *server, int id, LDAPMessage **out, str
 
 enum hr_status server_receive(struct server *server, int id, LDAPMessage **out, struct hr_err *err)
 {
-	msec deadline = time_msec() + ANSWER_MS;
+	msec deadline = time_msec() + server->answer;
 	enum hr_status status;
 
 	while ((status = server_poll(server, id, out, err)) == HR_NONE) {
@@ -327,7 +335,8 @@ enum hr_status server_receive(struct server *server, int id, LDAPMessage **out, 
 			break;
 		case STOP_TIMEOUT:
 			server->lost = true;
-			return err_set(err, HR_RETRY, "no answer in %d s", ANSWER_MS / 1000);
+			return err_set(err, HR_RETRY, "no answer in %d s",
+				       (int)(server->answer / 1000));
 		case STOP_STOPPED:
 			return err_set(err, HR_RETRY, "the daemon is ending");
 		}

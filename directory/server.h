@@ -28,6 +28,7 @@ struct server_search {
 	char **attributes;	   /* NULL-terminated */
 	int page_size;		   /* of paged_search */
 	LDAPControl **controls;	   /* NULL-terminated, or NULL */
+	bool quick;		   /* no controller takes long for it, and others wait for us */
 };
 
 /* Sends a search; *id is its number. Answers are taken with server_receive until a message of type

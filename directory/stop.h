@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of the daemon, as the threads that wait for directories see it: set once, from any
- * thread, and every wait that is made through stop_wait ends at once. */
+/* The end of something, as the threads that wait for directories see it: set once, from any thread,
+ * and every wait that is made through stop_wait ends at once. */
 #pragma once
 
 #include "base/mem.h"
@@ -11,11 +11,13 @@
 
 struct stop;
 
-struct stop *stop_new(void);
+/* One that is set when `above`, borrowed, is, or by itself; NULL: by itself only. */
+struct stop *stop_new(const struct stop *above);
 void stop_free(struct stop *stop); /* NULL is fine */
 DEFINE_SCOPED(stop)
 void stop_set(struct stop *stop);
 bool stop_is_set(const struct stop *stop);
+int stop_fd(const struct stop *stop); /* readable once it is set */
 
 enum stop_end { STOP_READY, STOP_TIMEOUT, STOP_STOPPED };
 

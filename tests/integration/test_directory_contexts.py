@@ -41,11 +41,14 @@ class Contexts(Forest):
         return self.registry.value("SELECT name FROM hedgerow.person WHERE native = %s AND state = 'active'",
                                    f"{uid}@im.a.example")
 
-    def wait(self, uid, name):
-        wait_until(lambda: self.name(uid) == name, f"{uid} to be {name}")
+    def wait(self, uid, name, seconds=20.0):
+        wait_until(lambda: self.name(uid) == name, f"{uid} to be {name}", seconds)
 
     def states(self):
         return dict(self.registry.sql("SELECT base_dn, state FROM hedgerow.sync_contexts WHERE forest = 'globex'"))
+
+    def detail(self, base):
+        return self.registry.value("SELECT detail FROM hedgerow.sync_contexts WHERE base_dn = %s", base) or ""
 
     def last(self):
         return self.registry.value("SELECT max(id) FROM hedgerow.sync_run")
@@ -140,6 +143,29 @@ def test_who_moves_during_a_full_run_stays(forest):
     assert forest.removals("u7") == 0
 
 
+def test_one_that_hangs_does_not_hold_up_the_other(forest):
+    turns = iter(range(1000))
+
+    def goes_on():
+        """Sooner than the other is given up: 5 s for an answer, 10 s for a handshake."""
+        name = f"Turn {next(turns)}"
+        forest.rename("u8", HERE, name)
+        forest.wait("u8", name, 4.0)
+        return forest.states()[HERE] == "followed"
+
+    forest.tell("stall")
+    try:
+        forest.delete("u9", HERE)  # is looked for in the other
+        wait_until(lambda: forest.states()[THERE] == "lost", "the other to be lost")
+        wait_until(lambda: goes_on() and "TLS" in forest.detail(THERE), "it to be tried again, in vain", 40.0)
+        assert forest.name("u9")
+    finally:
+        forest.tell("flow")
+    wait_until(lambda: forest.states()[THERE] == "followed", "the other to be followed again", 60.0)
+    forest.registry.sync()
+    assert forest.name("u9") is None
+
+
 def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
     for _, values in forest.slapd.connection.search_s(THERE, ldap.SCOPE_ONELEVEL):
         uid = values["uid"][0].decode()
@@ -147,7 +173,7 @@ def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
         forest.wait(uid, None)
     before = forest.last()
     forest.slapd.connection.delete_s(THERE)
-    forest.delete("u9", HERE)  # left to a full run, which fails
+    forest.delete("u6", HERE)  # left to a full run, which fails
     wait_until(lambda: forest.states()[THERE] == "refused", "the other to be refused")
     forest.rename("u8", HERE, "Goes On")
     forest.wait("u8", "Goes On")
@@ -157,8 +183,8 @@ def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
     forest.rename("u10", HERE, "Still")
     forest.wait("u10", "Still")
     assert forest.states() == {HERE: "followed", THERE: "refused"}
-    assert forest.name("u9") and forest.name("u11") and forest.full_runs(before) == 1
+    assert forest.name("u6") and forest.name("u11") and forest.full_runs(before) == 1
     forest.slapd.connection.add_s(THERE, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Annex"])])
     forest.registry.sync()
-    assert forest.name("u9") is None and forest.name("u11") is None
+    assert forest.name("u6") is None and forest.name("u11") is None
     wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed again")

@@ -33,7 +33,7 @@ static int listen_on(int backlog, int *port)
 static void a_host_is_reached_by_address_and_by_name(void **state)
 {
 	static const char *const hosts[] = { "127.0.0.1", "localhost" };
-	scoped(stop) stop = stop_new();
+	scoped(stop) stop = stop_new(NULL);
 	int port, server = listen_on(5, &port);
 
 	(void)state;
@@ -54,7 +54,7 @@ static void a_host_is_reached_by_address_and_by_name(void **state)
 
 static void what_cannot_be_reached_is_named(void **state)
 {
-	scoped(stop) stop = stop_new();
+	scoped(stop) stop = stop_new(NULL);
 	int port, fd = -1;
 	struct hr_err err;
 
@@ -79,7 +79,7 @@ static void *set(void *stop)
 /* Connections to a listener that is full get no answer, as from a host that is off. */
 static void the_end_of_the_daemon_ends_the_wait(void **state)
 {
-	scoped(stop) stop = stop_new();
+	scoped(stop) stop = stop_new(NULL);
 	int port, server = listen_on(0, &port), waiting[WAITING], fd = -1;
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons((uint16_t)port),
@@ -104,7 +104,7 @@ static void the_end_of_the_daemon_ends_the_wait(void **state)
 
 static void a_wait_has_its_limit(void **state)
 {
-	scoped(stop) stop = stop_new();
+	scoped(stop) stop = stop_new(NULL);
 	int port, server = listen_on(1, &port);
 	struct pollfd fds[2] = { { server, POLLIN, 0 } };
 
