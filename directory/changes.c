@@ -230,6 +230,21 @@ static enum hr_status hear(struct gathering *gathering, struct forest_context *c
 	return status;
 }
 
+/* All that a context has, as its changes: nobody is gone by that, but from here on it is followed
+ * again. */
+static enum hr_status read_alone(struct gathering *gathering, struct forest_context *context,
+				 struct hr_err *why)
+{
+	const struct adapter_sink sink = { .entry = stage, .arg = gathering };
+	const struct adapter *adapter = gathering->forest->adapter;
+
+	if (adapter->read(context->session, &sink, &context->next, why) != HR_OK)
+		return why->status;
+	context->next.base_dn = str_dup(context->request.context->base_dn);
+	context->known->unsure = context->known->alone = false;
+	return HR_OK;
+}
+
 /* One context. Whatever its directory does is dealt with here. */
 static void take(struct gathering *gathering, struct forest_context *context)
 {
@@ -242,7 +257,8 @@ static void take(struct gathering *gathering, struct forest_context *context)
 	if (status == HR_NONE)
 		return; /* it is being opened */
 	if (status == HR_OK)
-		status = hear(gathering, context, &why);
+		status = context->known->alone ? read_alone(gathering, context, &why)
+					       : hear(gathering, context, &why);
 	if (is_void(gathering))
 		return;
 	if (refused && (status == HR_NONE || status == HR_RETRY)) {

@@ -175,7 +175,7 @@ void forest_blame(struct forest_context *context, const struct hr_err *why)
 	free(known->trouble);
 	known->trouble = str_dup(why->text);
 	known->refused = why->status == HR_FAIL;
-	known->unsure = false;
+	known->unsure = known->alone = false;
 }
 
 void forest_lose(struct forest *forest, struct forest_context *context, const struct hr_err *why,
@@ -220,7 +220,7 @@ void forest_works(struct forest *forest, struct forest_context *context)
 	context->poll_at =
 		known->as_of + (context->told ? forest->source->poll_interval : FIRST_POLL_MS);
 	free(give(known->trouble));
-	known->refused = known->unsure = false;
+	known->refused = known->unsure = known->alone = false;
 	if (!context->told && context->session)
 		tell(forest, context);
 }
@@ -242,11 +242,17 @@ bool forest_may_ask(const struct forest *forest, const struct forest_context *co
 
 bool forest_is_watched(const struct forest *forest, const struct forest_context *context)
 {
-	if (context->known->unsure)
+	if (context->known->unsure && !context->known->alone)
 		return false;
 	if (forest->adapter->only_whole)
 		return context->session || !context->known->refused;
 	return is_followed(context) && forest_may_ask(forest, context);
+}
+
+void forest_give_up_waiting(struct forest *forest)
+{
+	for (size_t i = 0; i < forest->n; i++)
+		forest->known[i].alone = forest->known[i].unsure;
 }
 
 void forest_advance(struct forest_context *context)

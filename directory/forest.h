@@ -15,8 +15,9 @@ struct forest_known {
 	char *trouble;		  /* why it is not followed; NULL: nothing is against it */
 	bool refused;		  /* as whom, how or what we ask: only a full run tries it again */
 	bool unsure;		  /* it could not say what has changed: it waits for a full run */
-	msec as_of;		  /* it is as the directory was then; 0: unknown */
-	msec whole_pause;	  /* before the next full run that it needs */
+	bool alone;	  /* no longer: others fail that, so all that it has is its changes */
+	msec as_of;	  /* it is as the directory was then; 0: unknown */
+	msec whole_pause; /* before the next full run that it needs */
 };
 
 struct forest_context {
@@ -75,6 +76,8 @@ bool forest_may_ask(const struct forest *forest, const struct forest_context *co
 /* Whether changes are asked for: it is known from where on, and the context may be asked. A file
  * that was refused can be seen to change in any case. */
 bool forest_is_watched(const struct forest *forest, const struct forest_context *context);
+/* After a full run that could not read some: who waits for one is to be read alone. */
+void forest_give_up_waiting(struct forest *forest);
 /* next becomes position. */
 void forest_advance(struct forest_context *context);
 

@@ -184,6 +184,14 @@ def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
     forest.wait("u10", "Still")
     assert forest.states() == {HERE: "followed", THERE: "refused"}
     assert forest.name("u6") and forest.name("u11") and forest.full_runs(before) == 1
+    assert forest.daemon.stop() == 0
+    forest.registry.sql("UPDATE hedgerow.sync_cursor SET cookie = NULL WHERE base_dn = %s", HERE)
+    forest.rename("u8", HERE, "Read Whole")
+    forest.daemon.start()
+    forest.wait("u8", "Read Whole")  # by itself, as all cannot be
+    forest.rename("u8", HERE, "Followed")
+    forest.wait("u8", "Followed")
+    wait_until(lambda: forest.states() == {HERE: "followed", THERE: "refused"}, "it to be followed")
     forest.slapd.connection.add_s(THERE, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Annex"])])
     forest.registry.sync()
     assert forest.name("u6") is None and forest.name("u11") is None
