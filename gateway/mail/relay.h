@@ -4,8 +4,8 @@
  * to one recipient become one mail. Several mails go at once, one at a time to each recipient; the
  * queue moves past them in its own order. What the smarthost will not take now is deferred, with
  * what follows it for that recipient, and so is a mail on which it ends the session twice; what it
- * refuses goes back to the sender; while it is away nothing moves. A mail is taken when the smarthost says 250: until that is committed, a crash
- * sends it again, with the same Message-ID. */
+ * refuses goes back to the sender; while it is away nothing moves. A mail is taken when the
+ * smarthost says 250: until that is committed, a crash sends it again, with the same Message-ID. */
 #pragma once
 
 #include "gateway/mail/submit.h"
