@@ -70,7 +70,8 @@ static enum hr_status leave(void *arg, struct slice anchor, struct hr_err *err)
 }
 
 /* Who has moved meanwhile, from a context that was to be read to one that had been, is in neither
- * reading: takes who has come. Whatever was told is told again, to the changes that follow. */
+ * reading: takes who has come; where that is not told one by one, all must be read again. Whatever
+ * was told is told again, to the changes that follow. */
 static enum hr_status catch_up(struct forest *forest, struct publish *publish, struct hr_err *err)
 {
 	for (size_t i = 0; i + 1 < forest->n && forest->adapter->find; i++) {
@@ -88,6 +89,10 @@ static enum hr_status catch_up(struct forest *forest, struct publish *publish, s
 		if (status == HR_RETRY || status == HR_FAIL) {
 			forest_blame(context, err);
 			return status;
+		}
+		if (status == HR_UNSURE && context->session->doubt == ADAPTER_MOVED) {
+			err->status = HR_RETRY;
+			return err_add(err, "while all are read");
 		}
 		if (late.told)
 			forest_disconnect(forest, context);

@@ -56,6 +56,7 @@ class Directory:
     def __init__(self, part=5, page=10, dirsync=True):
         self.part, self.page, self.dirsync = part, page, dirsync  # values in a part, entries in a page or round
         self.endless = None  # "again": the last page is not the last; "empty": nor are those after it
+        self.on_page = lambda: None  # called before a page is given
         self.invocation = uuid.uuid4()
         self.objects, self.deleted, self.changed, self.usn = {}, {}, {}, 1000
         self.asked = []  # what was searched for: attributes or the name of a control
@@ -175,6 +176,7 @@ class Session(socketserver.StreamRequestHandler):
                 self.pages(number_of, found, wanted, controls)
 
     def pages(self, number_of, found, wanted, controls):
+        self.server.directory.on_page()
         reply, most = b"", len(found)
         if PAGED in controls:
             (_, _), (_, cookie) = elements(elements(controls[PAGED])[0][1])

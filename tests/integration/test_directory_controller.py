@@ -132,3 +132,29 @@ def test_pages_without_an_end_are_given_up(fabrikam, endless, says):
     assert run["state"] == "failed" and says in run["error"]
     assert fabrikam.names() == before
     assert fabrikam.registry.sync(forest="fabrikam")["state"] == "unchanged"
+
+
+def test_a_unit_that_moves_while_another_context_is_read_fails_the_run(tmp_path):
+    tmp_path.chmod(0o711)
+    one = Fabrikam(tmp_path)
+    other = Directory()
+    controller = Controller(other)
+    unit = guid("unit")
+
+    def move():
+        other.on_page = lambda: None
+        one.ad.put(unit, objectClass=["organizationalUnit"], name=["Moved"])
+
+    try:
+        wait_until(lambda: len(one.names()) == PEOPLE, "the first run")
+        other.put(guid(PEOPLE), sAMAccountName=["other"], displayName=["Other"], mail=["other@fabrikam.example"])
+        one.registry.sql("SELECT hedgerow.add_context('fabrikam', %s, %s)", f"OU=Sub,{BASE}", [controller.url])
+        wait_until(lambda: len(one.names()) == PEOPLE + 1, "the second context")
+        other.on_page = move
+        run = one.registry.sync(forest="fabrikam")
+        assert run["state"] == "failed" and "has changed, and with it who is in it" in run["error"]
+        wait_until(lambda: one.registry.sql("SELECT state FROM hedgerow.sync_run WHERE id > %s AND kind = 'full'"
+                                            " AND state = 'unchanged'", run["id"]), "the next")
+    finally:
+        one.close()
+        controller.close()
