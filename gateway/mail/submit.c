@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/mail/submit.h"
 
+enum { REST_MS = 1000 };
+
 struct submission {
 	struct submission *next, **at; /* in submit->waiting; at NULL: a courier has it */
 	struct submit *submit;
@@ -19,6 +21,7 @@ struct courier {
 	struct submit *submit;
 	struct line *line;
 	struct submission *submission; /* under way; NULL: none */
+	struct timer *rest;	       /* until another may try; NULL: it serves */
 };
 
 struct submit {
@@ -84,8 +87,23 @@ static void courier_free(struct courier *courier)
 		at = &(*at)->next;
 	*at = courier->next;
 	line_free(courier->line);
+	timer_free(courier->rest);
 	loop_later(courier->submit->loop, match, courier->submit);
 	free(courier);
+}
+
+static void on_rested(void *arg)
+{
+	courier_free(arg);
+}
+
+/* As long as it is there, nobody else tries its way. */
+static void courier_rest(struct courier *courier)
+{
+	struct loop *loop = courier->submit->loop;
+
+	courier->rest = timer_new(loop, on_rested, courier);
+	timer_set(courier->rest, loop_now(loop) + REST_MS);
 }
 
 static void on_ready(void *ctx)
@@ -119,7 +137,8 @@ static bool is_open(const struct submit *submit, const struct way *way)
 }
 
 /* Where no session came about, and none is there, that is what all who wait for this way are told,
- * so that nobody waits for ever. */
+ * so that nobody waits for ever. Where one is there, they wait for that, and for another attempt.
+ */
 static void on_over(void *ctx, const char *text)
 {
 	struct courier *courier = ctx;
@@ -127,6 +146,10 @@ static void on_over(void *ctx, const char *text)
 	struct way way;
 	bool was_used = is_open(submit, line_way(courier->line));
 
+	if (was_used && line_used(courier->line) == 0) {
+		courier_rest(courier);
+		return;
+	}
 	way_copy(line_way(courier->line), &way);
 	courier_free(courier);
 	for (struct submission *one = submit->waiting, *next; one && !was_used; one = next) {

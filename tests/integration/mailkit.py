@@ -165,6 +165,7 @@ class Smarthost:
         self.attempts = []  # recipients asked for
         self.changed = threading.Condition()
         self.sockets = []
+        self.is_full, self.turned_away = False, 0  # takes no more connections
         self.on_data = None  # called with the mail before it is answered
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -174,6 +175,10 @@ class Smarthost:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
+            if self.is_full:
+                self.turned_away += 1
+                sock.close()
+                continue
             self.sockets.append(sock)
             threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
 

@@ -110,3 +110,22 @@ def test_one_recipient_whom_the_smarthost_ends_the_session_for(lab, login, smart
     smarthost.wait_taken(lambda _, mail: word in body(mail), "what goes to another")
     now(lab, "amsterdam")
     nothing_waits(lab, "amsterdam")
+
+
+def test_who_waits_for_a_connection_does_not_try_all_the_time(lab, login, smarthost_of, kate):
+    """One is there, and its mail takes long; the smarthost takes no other."""
+    ada, bob, smarthost = login("ada"), login("bob"), smarthost_of("amsterdam")
+    slow, other, busy = unique("slow"), unique("other"), threading.Event()
+    smarthost.on_data = lambda mail: slow not in body(mail) or busy.wait(60)
+    ada.message(KATE, slow)
+    smarthost.wait_attempts(1)
+    smarthost.is_full = True
+    bob.message(MARIT, other)
+    wait_until(lambda: smarthost.turned_away >= 2, "a second attempt")
+    for _ in range(10):
+        bob.round_trip()
+    assert smarthost.turned_away < 10
+    smarthost.is_full = False
+    smarthost.wait_taken(lambda _, mail: other in body(mail), "the other, as there is another connection")
+    busy.set()
+    smarthost.wait_taken(lambda _, mail: slow in body(mail), "the slow one")
