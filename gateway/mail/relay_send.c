@@ -266,7 +266,7 @@ static void known(void *arg, enum hr_status status, const struct mail_send_answe
 	relay_look(self);
 }
 
-/* What a report that comes later is about. None for a copy. */
+/* What a report that comes later is about. Nothing, where it is a copy or an error. */
 static size_t list_said(const struct slot *slot, struct mail_said *out)
 {
 	size_t count = 0;
@@ -274,7 +274,7 @@ static size_t list_said(const struct slot *slot, struct mail_said *out)
 	for (size_t i = 0; i < slot->count && !slot_is_copy(slot); i++) {
 		const struct envelope_fields *f = &slot->messages[i]->f;
 
-		if (f->stanza_id.len > 0)
+		if (f->stanza_id.len > 0 && !envelope_is_error(slot->messages[i]))
 			out[count++] = (struct mail_said){ f->stanza_id, f->from };
 	}
 	return count;

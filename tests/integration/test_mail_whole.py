@@ -129,3 +129,20 @@ def test_who_waits_for_a_connection_does_not_try_all_the_time(lab, login, smarth
     smarthost.wait_taken(lambda _, mail: other in body(mail), "the other, as there is another connection")
     busy.set()
     smarthost.wait_taken(lambda _, mail: slow in body(mail), "the slow one")
+
+
+def test_a_report_about_an_error_tells_nobody(lab, login, smarthost_of):
+    """What the mail said was an answer to a mail: its sender has sent no message of that id."""
+    ada, smarthost = login("ada"), smarthost_of("amsterdam")
+    stanza_id, word = unique("id"), unique("failed")
+    ada.send(f"<message type='error' to='{MARIT}' id='{stanza_id}'><error type='cancel'>"
+             "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+             f"<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>{word}</text></error></message>")
+    mail = smarthost.wait_taken(lambda _, one: word in body(one), "the mail")
+    mark = lab.log_mark("gateway-amsterdam")
+    with Lmtp(lab, "amsterdam") as lmtp:
+        (code, text), = lmtp.deliver(report(mail), [mail["Reply-To"].addresses[0].addr_spec], sender="")
+        assert code == 250, text
+    lab.wait_log(mark, "event=mail.dropped .*whose sender is to be told")
+    ada.round_trip()
+    assert not ada.errors(stanza_id)
