@@ -315,7 +315,8 @@ static void begin(struct delivery *delivery, const struct config_mail *mail)
 		return;
 	}
 	if (incoming_vouch(incoming, mail, &vouched, &err) != HR_OK) {
-		delivery_end(delivery, LMTP_REFUSED, err.text);
+		delivery_end(delivery, err.status == HR_RETRY ? LMTP_LATER : LMTP_REFUSED,
+			     err.text);
 		return;
 	}
 	delivery->from = str_dup(vouched.address);

@@ -128,6 +128,14 @@ static bool proves(const struct results_check *check, const char *domain)
 	return false;
 }
 
+/* A check of the author that could not be made, as the DNS did not answer: RFC 8601 section 2.7. */
+static bool is_open_question(const struct results_check *check)
+{
+	return strcmp(check->outcome, "temperror") == 0 &&
+	       (strcmp(check->method, "dmarc") == 0 || strcmp(check->method, "dkim") == 0 ||
+		strcmp(check->method, "spf") == 0);
+}
+
 /* What the results say of `domain`: *by is the check that is believed. */
 static enum hr_status judge(const struct results *results, const char *domain, const char **by,
 			    struct hr_err *err)
@@ -151,8 +159,13 @@ static enum hr_status judge(const struct results *results, const char *domain, c
 	for (size_t i = 0; i < results->count && !*by; i++)
 		if (proves(&results->checks[i], domain))
 			*by = strcmp(results->checks[i].method, "dkim") == 0 ? "dkim" : "spf";
-	return *by ? HR_OK
-		   : err_set(err, HR_FAIL, "neither DMARC, DKIM nor SPF speaks for %s", domain);
+	if (*by)
+		return HR_OK;
+	for (size_t i = 0; i < results->count; i++)
+		if (is_open_question(&results->checks[i]))
+			return err_set(err, HR_RETRY, "%s could not be checked for %s now",
+				       results->checks[i].method, domain);
+	return err_set(err, HR_FAIL, "neither DMARC, DKIM nor SPF speaks for %s", domain);
 }
 
 static enum hr_status ask_results(const struct mime *mime, const char *authserv_id,

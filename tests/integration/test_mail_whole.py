@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from labkit import unique, wait_until
-from mailkit import Lmtp, body
+from mailkit import Lmtp, body, letter, vouched
 from test_mail_copies import (BOB, DEFERRED, KATE, MARIT, QUEUED, fixture_kate, fixture_smarthost_of,  # noqa: F401
                               later, now)
 from test_mail_reports import report
@@ -146,3 +146,10 @@ def test_a_report_about_an_error_tells_nobody(lab, login, smarthost_of):
     lab.wait_log(mark, "event=mail.dropped .*whose sender is to be told")
     ada.round_trip()
     assert not ada.errors(stanza_id)
+
+
+def test_a_check_that_could_not_be_made_is_for_later(lab):
+    to = "ada.adams@chat.example.com"
+    with Lmtp(lab, "amsterdam") as lmtp:
+        (code, text), = lmtp.deliver(vouched(letter(MARIT, to, "x"), "dmarc=temperror"), [to])
+    assert code == 451 and "could not be checked" in text
