@@ -14,7 +14,8 @@
 enum {
 	CONNECT_MS = 10 * 1000, /* to connect, and for each piece of a handshake and a bind */
 	HURRY_MS = 2 * 1000,	/* the same in a hurry */
-	QUICK_MS = 5 * 1000,	/* for the next message of a quick answer */
+	/* For the next message of a quick answer, also where entryUUID has no index. */
+	QUICK_MS = 10 * 1000,
 	/* For the next message of an answer: more than a controller of Active Directory takes for a
 	 * search (MaxQueryDuration, 120 s), so that it is that who says what was too much. */
 	ANSWER_MS = 150 * 1000,
