@@ -86,9 +86,33 @@ void relay_bounce(struct slot *slot, enum bounce how, const char *why)
 		slot_bounce(slot, how, why);
 }
 
+/* What it holds is held by the database from now on. */
+static void left(void *arg)
+{
+	struct relay_asking *asking = arg;
+	struct slot *slot = relay_find(asking, SLOT_LEAVES);
+
+	free(asking);
+	if (!slot)
+		return;
+	struct relay *self = slot->owner;
+	slots_drop(&self->slots, slot);
+	relay_look(self);
+}
+
+static struct relay_asking *asking_of(const struct relay *self, const struct slot *slot)
+{
+	struct relay_asking *asking = mem_new(struct relay_asking);
+
+	*asking = (struct relay_asking){ self->options.dispatch, self->serial, slot->first };
+	return asking;
+}
+
 static void defer(const struct relay *self, const struct slot *slot, int64_t seq,
 		  struct envelope *envelope)
 {
+	bool is_last = seq == slot->last;
+
 	journal_put(self->options.dispatch->journal,
 		    &(struct journal_entry){
 			    .envelope = envelope,
@@ -97,6 +121,8 @@ static void defer(const struct relay *self, const struct slot *slot, int64_t seq
 			    .later = { .target = self->target,
 				       .not_before = slot->not_before,
 				       .whole = slot->holds_all },
+			    .done = is_last ? left : NULL,
+			    .arg = is_last ? asking_of(self, slot) : NULL,
 		    });
 }
 
@@ -120,9 +146,8 @@ static enum hr_status settle_message(const struct relay *self, const struct slot
 }
 
 /* The journal moves past a slot that is done. HR_RETRY: not now. */
-static enum hr_status settle_first(struct relay *self)
+static enum hr_status settle_slot(struct relay *self, struct slot *slot)
 {
-	struct slot *slot = self->slots.first;
 	const struct queue *queue = journal_queue(self->target);
 
 	for (size_t i = 0; i < slot->count; i++) {
@@ -139,15 +164,29 @@ static enum hr_status settle_first(struct relay *self)
 	}
 	if (slot->end == SLOT_TAKEN)
 		journal_ack(self->target, slot->last);
-	slots_drop_first(&self->slots);
+	if (slot->end == SLOT_DEFER)
+		slot->state = SLOT_LEAVES; /* it holds what follows until that is committed */
+	else
+		slots_drop(&self->slots, slot);
 	return HR_OK;
 }
 
-static void settle(struct relay *self)
+/* Whether there was something to settle. */
+static bool settle(struct relay *self)
 {
-	while (self->slots.first && self->slots.first->state == SLOT_DONE &&
-	       journal_is_flowing(self->options.dispatch->journal) && settle_first(self) == HR_OK)
-		;
+	bool has_settled = false;
+
+	for (struct slot *slot = self->slots.first, *next; slot; slot = next) {
+		next = slot->next;
+		if (slot->state == SLOT_LEAVES)
+			continue;
+		if (slot->state != SLOT_DONE ||
+		    !journal_is_flowing(self->options.dispatch->journal) ||
+		    settle_slot(self, slot) != HR_OK)
+			break;
+		has_settled = true;
+	}
+	return has_settled;
 }
 
 /* --- the queue ---------------------------------------------------------------------------------
@@ -182,11 +221,8 @@ static void pump(void *arg)
 		if (slot->state == SLOT_WAITS && !slots_is_blocked(&self->slots, slot))
 			relay_start(self, slot, mail);
 	}
-	if (self->slots.first && self->slots.first->state == SLOT_DONE) {
-		settle(self);
-		if (!self->slots.first)
-			relay_look(self); /* there may be more */
-	}
+	if (settle(self) && !self->slots.first)
+		relay_look(self); /* there may be more */
 }
 
 /* --- the edge ----------------------------------------------------------------------------------
@@ -228,7 +264,8 @@ static bool is_idle(const struct edge *edge)
 	const struct relay *self = const_self_of(edge);
 
 	for (const struct slot *slot = self->slots.first; slot; slot = slot->next)
-		if (slot->state == SLOT_ASKS || slot->state == SLOT_FLIES)
+		if (slot->state == SLOT_ASKS || slot->state == SLOT_FLIES ||
+		    slot->state == SLOT_LEAVES)
 			return false;
 	return !self->slots.first || self->slots.first->state != SLOT_DONE;
 }
@@ -259,7 +296,6 @@ static void relay_free(struct edge *edge)
 	slots_clear(&self->slots);
 	loop_cancel(self->loop, pump, self);
 	timer_free(self->timer);
-	held_free(self->held);
 	free(self->trouble);
 	free(self->domain);
 	free(self);
@@ -290,12 +326,12 @@ static struct relay *find(const struct dispatch *dispatch, uint64_t serial)
 	return NULL;
 }
 
-struct slot *relay_find(const struct dispatch *dispatch, uint64_t serial, int64_t first)
+struct slot *relay_find(const struct relay_asking *asking, enum slot_state state)
 {
-	const struct relay *self = find(dispatch, serial);
+	const struct relay *self = find(asking->dispatch, asking->serial);
 
 	for (struct slot *slot = self ? self->slots.first : NULL; slot; slot = slot->next)
-		if (slot->first == first && slot->state == SLOT_ASKS)
+		if (slot->first == asking->first && slot->state == state)
 			return slot;
 	return NULL;
 }
@@ -311,7 +347,6 @@ struct edge *relay_new(struct loop *loop, const struct relay_options *options, c
 	self->options = *options;
 	self->serial = ++last_serial;
 	self->domain = str_dup(domain);
-	self->held = held_new();
 	self->timer = timer_new(loop, pump, self);
 	self->target = journal_target(options->dispatch->journal, queue);
 	journal_consume(self->target, pump, self);

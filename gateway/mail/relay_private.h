@@ -3,7 +3,6 @@
  * the mail of one slot. */
 #pragma once
 
-#include "gateway/mail/held.h"
 #include "gateway/mail/relay.h"
 #include "gateway/mail/slot.h"
 
@@ -20,7 +19,6 @@ struct relay {
 	msec pause; /* length of the last one; 0 after a mail was taken */
 	msec pause_until;
 	char *trouble; /* owned: why it pauses; NULL: it doesn't */
-	struct held *held;
 	bool is_draining;
 };
 
@@ -34,8 +32,14 @@ void relay_defer(struct slot *slot, usec not_before, const char *why);
 void relay_suppress(struct slot *slot, const char *why);
 /* Back to the sender; a copy goes in silence. */
 void relay_bounce(struct slot *slot, enum bounce how, const char *why);
-/* The slot of a relay that waits for its conversation; NULL: gone. */
-struct slot *relay_find(const struct dispatch *dispatch, uint64_t serial, int64_t first);
+/* Which slot of which relay asked for something: either may be gone when the answer comes. */
+struct relay_asking {
+	const struct dispatch *dispatch;
+	uint64_t serial;
+	int64_t first;
+};
+/* The slot that asked, if it still waits for that in `state`; NULL: gone. */
+struct slot *relay_find(const struct relay_asking *asking, enum slot_state state);
 
 /* relay_send.c: the first steps of a slot that waits; the others follow by themselves. */
 void relay_start(struct relay *relay, struct slot *slot, const struct config_mail *mail);

@@ -11,44 +11,6 @@ enum {
 	CAPPED_MS = 15 * 60 * 1000, /* a conversation past its hourly bound waits so long */
 };
 
-/* --- later ------------------------------------------------------------------------------------ */
-
-static char *pair_of(const struct slot *slot)
-{
-	struct slice sender = slot_sender(slot);
-	struct slice recipient = slot_recipient(slot);
-
-	return str_format("%.*s %.*s", (int)sender.len, sender.data, (int)recipient.len,
-			  recipient.data);
-}
-
-/* What comes after it waits as well: all of the conversation, or all for that recipient. */
-static void hold(const struct relay *self, const struct slot *slot)
-{
-	scoped_str pair = pair_of(slot);
-
-	held_put(self->held, slot->holds_all ? slot_recipient(slot) : slice_str(pair),
-		 slot_id(slot), slot->not_before, time_usec());
-}
-
-/* Until when what was deferred before holds it; 0: it does not. */
-static usec held_back(const struct relay *self, const struct slot *slot)
-{
-	usec now = time_usec();
-	scoped_str pair = pair_of(slot);
-	usec by_all = held_until(self->held, slot_recipient(slot), slot_id(slot), now);
-	usec by_pair = held_until(self->held, slice_str(pair), slot_id(slot), now);
-
-	return by_all > by_pair ? by_all : by_pair;
-}
-
-/* Waits with what was deferred before. */
-static void wait_behind(const struct relay *self, struct slot *slot, usec until)
-{
-	slot_defer(slot, until);
-	hold(self, slot);
-}
-
 /* --- the smarthost's answer ----------------------------------------------------------------- */
 
 /* The older a message, the longer until the next attempt. */
@@ -90,7 +52,6 @@ static void put_off(const struct relay *self, struct slot *slot, const char *why
 {
 	slot->holds_all = true;
 	relay_defer(slot, retry_at(self, slot), why);
-	hold(self, slot);
 }
 
 /* SMTP knows no other way. */
@@ -209,12 +170,11 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		return;
 	}
 	if (known->held) {
-		wait_behind(self, slot, known->held);
+		slot_defer(slot, known->held); /* with what was deferred before */
 		return;
 	}
 	if (letter_is_capped(mail, known)) {
 		relay_defer(slot, time_usec() + INT64_C(1000) * CAPPED_MS, LETTER_CAPPED);
-		hold(self, slot);
 		return;
 	}
 	struct letter letter = {
@@ -238,18 +198,10 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 /* --- asking for the conversation ---------------------------------------------------------------
  */
 
-/* Which slot of which relay asked: either may be gone when the answer comes. */
-struct asking {
-	const struct dispatch *dispatch;
-	uint64_t serial;
-	int64_t first;
-};
-
 static void known(void *arg, enum hr_status status, const struct mail_send_answer *answer,
 		  const struct hr_err *err)
 {
-	const struct asking *asking = arg;
-	struct slot *slot = relay_find(asking->dispatch, asking->serial, asking->first);
+	struct slot *slot = relay_find(arg, SLOT_ASKS);
 	struct letter_words words;
 
 	if (!slot)
@@ -286,7 +238,7 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 	const struct dispatch *dispatch = self->options.dispatch;
 	const struct envelope_fields *f = &slot->messages[0]->f;
 	scoped_str message_id = letter_message_id(slot, mail->chat_domain);
-	struct asking asking = { dispatch, self->serial, slot->first };
+	struct relay_asking asking = { dispatch, self->serial, slot->first };
 	struct mail_said said[SLOT_MESSAGES_MAX] = { { .sender = f->from } };
 	size_t count = list_said(slot, said);
 
@@ -336,13 +288,10 @@ static void start_mail(struct relay *self, struct slot *slot, const struct confi
 		       const struct person *to)
 {
 	struct letter_words words;
-	usec held = held_back(self, slot);
 
 	letter_words_read(slot, &words);
 	if (words.count == 0) {
 		relay_suppress(slot, LETTER_EMPTY);
-	} else if (held) {
-		wait_behind(self, slot, held);
 	} else if (pg_is_up(self->options.dispatch->pg)) {
 		limit(self, slot, &words, mail);
 		ask(self, slot, &words, mail, to);

@@ -13,11 +13,6 @@ struct slice slot_sender(const struct slot *slot)
 	return address_text_bare(slot->messages[0]->f.from);
 }
 
-struct slice slot_id(const struct slot *slot)
-{
-	return slot->messages[0]->f.id;
-}
-
 bool slot_is_copy(const struct slot *slot)
 {
 	return slot->messages[0]->f.is_copy;
@@ -71,12 +66,21 @@ bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void
 	return true;
 }
 
+static bool blocks(const struct slot *before, const struct slot *slot)
+{
+	if (!slice_eq(slot_recipient(before), slot_recipient(slot)))
+		return false;
+	if (before->state != SLOT_DONE && before->state != SLOT_LEAVES)
+		return true;
+	return before->end == SLOT_DEFER &&
+	       (before->holds_all || slice_eq(slot_sender(before), slot_sender(slot)));
+}
+
 bool slots_is_blocked(const struct slots *slots, const struct slot *slot)
 {
 	for (const struct slot *before = slots->first; before && before != slot;
 	     before = before->next)
-		if (before->state != SLOT_DONE &&
-		    slice_eq(slot_recipient(before), slot_recipient(slot)))
+		if (blocks(before, slot))
 			return true;
 	return false;
 }
@@ -114,11 +118,15 @@ bool slots_split_expired(struct slots *slots, struct slot *slot, usec now)
 	return first;
 }
 
-void slots_drop_first(struct slots *slots)
+void slots_drop(struct slots *slots, struct slot *slot)
 {
-	struct slot *slot = slots->first;
+	struct slot **at = &slots->first;
 
-	slots->first = slot->next;
+	while (*at != slot)
+		at = &(*at)->next;
+	*at = slot->next;
+	if (slots->last == &slot->next)
+		slots->last = at;
 	slots->count--;
 	for (size_t i = 0; i < slot->count; i++)
 		envelope_free(slot->messages[i]);
@@ -129,7 +137,7 @@ void slots_drop_first(struct slots *slots)
 void slots_clear(struct slots *slots)
 {
 	while (slots->first)
-		slots_drop_first(slots);
+		slots_drop(slots, slots->first);
 }
 
 static void end(struct slot *slot, enum slot_end how)

@@ -16,6 +16,7 @@ enum slot_state {
 	SLOT_ASKS,  /* the conversation is being looked up */
 	SLOT_FLIES, /* the smarthost has it */
 	SLOT_DONE,
+	SLOT_LEAVES, /* what became of it is being committed */
 };
 
 enum slot_end {
@@ -52,14 +53,16 @@ struct slots {
  * is of the same sender and recipient and the same kind (a copy, an error), else to a new one.
  * False: no room. */
 bool slots_add(struct slots *slots, int64_t seq, struct envelope *envelope, void *owner);
-/* Whether a slot before it is for the same recipient and not done. */
+/* Whether a slot before it for the same recipient is not done, or is deferred and holds it: once
+ * that is committed and the slot gone, the table `deferred` holds it (schema/mail.h,
+ * mail_send_answer). */
 bool slots_is_blocked(const struct slots *slots, const struct slot *slot);
 /* The messages from the `count`th on become a slot of their own, right after it. */
 void slots_split(struct slots *slots, struct slot *slot, size_t count);
 /* Whether the first message has expired; those from the first on of which that is not as true
  * become a slot of their own. */
 bool slots_split_expired(struct slots *slots, struct slot *slot, usec now);
-void slots_drop_first(struct slots *slots); /* freed */
+void slots_drop(struct slots *slots, struct slot *slot); /* freed */
 void slots_clear(struct slots *slots);
 
 void slot_taken(struct slot *slot);
@@ -67,6 +70,5 @@ void slot_bounce(struct slot *slot, enum bounce bounce, const char *reason); /* 
 void slot_defer(struct slot *slot, usec not_before);
 void slot_move(struct slot *slot);
 bool slot_is_copy(const struct slot *slot);	      /* of what its recipient has in the chat */
-struct slice slot_id(const struct slot *slot);	      /* of its first message's envelope */
 struct slice slot_recipient(const struct slot *slot); /* bare */
 struct slice slot_sender(const struct slot *slot);    /* bare */

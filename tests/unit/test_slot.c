@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gateway/mail/held.h"
 #include "gateway/mail/slot.h"
 
 #include <setjmp.h>
@@ -8,8 +7,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-
-static const usec S = 1000 * 1000;
 
 static struct envelope *from_to(const char *from, const char *to, const char *kind)
 {
@@ -170,7 +167,7 @@ static void there_is_no_end_of_room(void **state)
 	while (slots_add(&slots, seq + 1, envelope, NULL))
 		seq++;
 	assert_int_equal(seq, SLOTS_MAX * SLOT_MESSAGES_MAX);
-	slots_drop_first(&slots);
+	slots_drop(&slots, slots.first);
 	assert_true(slots_add(&slots, seq + 1, envelope, NULL));
 	assert_int_equal(slots.count, SLOTS_MAX);
 	slots_split(&slots, slots.first, 1); /* one more than there is room for */
@@ -215,46 +212,61 @@ static void what_has_expired_is_no_part_of_a_mail(void **state)
 	}
 }
 
-static void what_follows_something_deferred_waits_as_long(void **state)
+/* Until the database knows what is deferred, the slot is there: with all for its recipient, or its
+ * conversation alone. */
+static void what_is_deferred_holds_what_follows_until_it_has_left(void **state)
 {
-	scoped(held) held = held_new();
-	static const struct slice ids[] = { slice_lit("0123456789abcde0"),
-					    slice_lit("0123456789abcde1"),
-					    slice_lit("0123456789abcde2"),
-					    slice_lit("0123456789abcde3") };
-
-	(void)state;
 	static const struct {
-		int put, until, id, now, held; /* put -1: only looked; seconds; held -1: not */
+		const char *text; /* the first is deferred */
+		bool holds_all, last_is_blocked;
 	} rows[] = {
-		{ -1, 0, 2, 100, -1 },	 { 1, 105, 3, 100, 105 }, /* whatever came after it */
-		{ -1, 0, 2, 104, 105 },	 { -1, 0, 1, 104, -1 },	  /* not itself */
-		{ -1, 0, 0, 104, -1 },				  /* nor what came before */
-		{ 2, 105, 3, 104, 105 }, { -1, 0, 2, 104, -1 },	  /* what has waited behind it comes
-								     again: others wait now */
-		{ -1, 0, 3, 107, -1 },				  /* it is over, and forgotten */
-		{ -1, 0, 3, 104, -1 },	 { 1, 200, 3, 106, 200 }, { -1, 0, 3, 115, 200 },
-		{ -1, 0, 3, 117, -1 },				 /* the database knows it by now */
-		{ 1, 110, 3, 120, 110 }, { -1, 0, 3, 121, 110 }, /* due, and perhaps not committed
-								    yet */
-		{ -1, 0, 3, 123, -1 },
+		{ "a@x>b@x a@x>b@x", false, true },  { "a@x/1>b@x/1 a@x/2>b@x/2", false, true },
+		{ "a@x>b@x c@x>b@x", false, false }, { "a@x>b@x c@x>b@x", true, true },
+		{ "a@x>b@x a@x>d@x", true, false },  { "a@x>b@x a@x>d@x a@x>b@x", false, true },
 	};
 
-	for (size_t i = 0; i < countof(rows); i++) {
-		usec now = rows[i].now * S;
-		usec held_for = rows[i].held < 0 ? 0 : rows[i].held * S;
+	(void)state;
+	for (size_t i = 0; i < 2 * countof(rows); i++) {
+		struct slots slots = { 0 };
 
-		if (rows[i].put >= 0)
-			held_put(held, slice_lit("b@x"), ids[rows[i].put], rows[i].until * S, now);
-		if (held_until(held, slice_lit("b@x"), ids[rows[i].id], now) != held_for)
-			fail_msg("row %zu", i);
-		assert_int_equal(held_until(held, slice_lit("c@x"), ids[3], now), 0);
+		add_all(&slots, rows[i / 2].text);
+		if (slots.first->count > 1)
+			slots_split(&slots, slots.first, 1);
+		struct slot *last = slots.first;
+		while (last->next)
+			last = last->next;
+		slot_defer(slots.first, 5);
+		slots.first->holds_all = rows[i / 2].holds_all;
+		if (i % 2)
+			slots.first->state = SLOT_LEAVES;
+		if (slots_is_blocked(&slots, last) != rows[i / 2].last_is_blocked)
+			fail_msg("row %zu", i / 2);
+		slots_drop(&slots, slots.first);
+		assert_false(slots_is_blocked(&slots, last));
+		slots_clear(&slots);
 	}
-	for (int i = 0; i < 30000; i++) {
-		scoped_str name = str_format("p%d@x", i);
+}
 
-		held_put(held, slice_str(name), ids[0], 100 * S, 10 * S);
-		assert_int_equal(held_until(held, slice_str(name), ids[1], 10 * S), 100 * S);
+static void a_slot_leaves_from_wherever_it_is(void **state)
+{
+	(void)state;
+	for (int which = 0; which < 3; which++) {
+		struct slots slots = { 0 };
+		scoped(envelope) envelope = from_to("a@x", "e@x", "chat");
+		scoped_buf seqs = BUF_INIT(0);
+
+		add_all(&slots, "a@x>b@x a@x>c@x a@x>d@x");
+		struct slot *slot = slots.first;
+		for (int i = 0; i < which; i++)
+			slot = slot->next;
+		slots_drop(&slots, slot);
+		assert_true(slots_add(&slots, 4, envelope, NULL));
+		assert_int_equal(slots.count, 3);
+		for (slot = slots.first; slot; slot = slot->next)
+			buf_format(&seqs, "%d", (int)slot->first);
+		assert_string_equal(buf_text(&seqs),
+				    ((const char *[]){ "234", "134", "124" })[which]);
+		slots_clear(&slots);
 	}
 }
 
@@ -268,7 +280,8 @@ int main(void)
 		cmocka_unit_test(a_slot_is_split_where_its_first_part_went_already),
 		cmocka_unit_test(there_is_no_end_of_room),
 		cmocka_unit_test(what_has_expired_is_no_part_of_a_mail),
-		cmocka_unit_test(what_follows_something_deferred_waits_as_long),
+		cmocka_unit_test(what_is_deferred_holds_what_follows_until_it_has_left),
+		cmocka_unit_test(a_slot_leaves_from_wherever_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
