@@ -278,6 +278,28 @@ def test_what_comes_when_the_deferred_is_due_does_not_overtake_it(lab, login, sm
     assert first in body(smarthost.taken[0][1])
 
 
+def test_what_waits_while_the_smarthost_is_away_does_not_overtake_what_was_deferred_before(lab, login, smarthost_of, kate):
+    """Nobody asks for it before the smarthost is back; by then the deferred is due."""
+    bob, ada, smarthost = login("bob"), login("ada"), smarthost_of("amsterdam")
+    smarthost.answers["rcpt"] = ["450 4.2.0 not now"]
+    first, second, mark = unique("first"), unique("second"), lab.log_mark("gateway-amsterdam")
+    bob.message(MARIT, first)
+    wait_until(lambda: lab.value("amsterdam", DEFERRED) == 1, "the deferral")
+    later(lab, "amsterdam")
+    smarthost.close()
+    ada.message(KATE, unique("other"))
+    lab.wait_log(mark, "event=mail.away")
+    bob.message(MARIT, second)
+    wait_until(lambda: lab.value("amsterdam", QUEUED) == 2, "the second to wait")
+    now(lab, "amsterdam")
+    lab.sql("amsterdam", "SELECT hedgerow.journal_due()")
+    smarthost = smarthost_of("amsterdam")
+    smarthost.wait_taken(lambda _, mail: second in body(mail), "the second")
+    text = "".join(body(mail) for _, mail in smarthost.taken)
+    assert first in text and text.index(first) < text.index(second)
+    nothing_waits(lab, "amsterdam")
+
+
 # --- the end of a gateway ---
 
 def test_a_gateway_that_drains_waits_for_what_it_asks_the_database(lab, login, smarthost_of):

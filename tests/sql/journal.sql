@@ -82,9 +82,22 @@ SELECT is((SELECT count(*) FROM hedgerow.deferred), 2::bigint, 'does nothing');
 SELECT is(hedgerow.journal_commit('n1', 19, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
 	cancel_recipient => '{q@x}', cancel_sender => '{s@x}', cancel_awaits => '{m3}'), '{}', 'the right one');
 UPDATE hedgerow.deferred SET not_before = now();
-SELECT is(hedgerow.journal_due(), 1::bigint, 'makes the copy go');
-SELECT is(pg_temp.mailed(), '{1a copy,2b copy,3c}', 'what was not taken comes again');
-SELECT is(pg_temp.ack(20, 3, 3), '{0}', 'and is acknowledged');
+SELECT is((SELECT array_agg(convert_from(envelope, 'UTF8')) FROM hedgerow.deferred), '{c}', 'makes the copy go');
+SELECT is(hedgerow.journal_due(), 0::bigint, 'what was not taken does not come behind what the queue has for its recipient');
+SELECT is(pg_temp.ack(20, 3, 1), '{0}', 'nor once some of that went');
+SELECT is(hedgerow.journal_due(), 0::bigint, 'but not all');
+SELECT is(hedgerow.journal_commit('n1', 21, '{3}', '{1}', '{2}', '{t}', '{1}', '{1}', '{t@x/desk}', '{r@x/phone}', '{e}', '{NULL}', '{}', '{}', '{}'), '{3}', 'nor');
+SELECT is(hedgerow.journal_due(), 0::bigint, 'whichever device it is for');
+SELECT is(hedgerow.journal_commit('n1', 22, '{3}', '{1}', '{3}', '{t}', '{1}', '{1}', '{s@x/desk}', '{other@x}', '{f}', '{NULL}', '{}', '{}', '{}'), '{4}', 'what the queue has for another');
+SELECT is(hedgerow.journal_due(), 1::bigint, 'does not keep it');
+SELECT is(pg_temp.mailed(), '{1a copy,2b copy,3e,4f,5c}', 'it comes again');
+SELECT is(pg_temp.defer(23, now(), 'g', 'r2@x'), '{}', 'behind a queue that is long');
+UPDATE hedgerow.queue SET head = acked + 1000 WHERE id = 3;
+SELECT is(hedgerow.journal_due(), 0::bigint, 'nothing comes');
+UPDATE hedgerow.queue SET head = acked + 999 WHERE id = 3;
+SELECT is(hedgerow.journal_due(), 1::bigint, 'until it is shorter');
+SELECT is((SELECT acked FROM hedgerow.queue WHERE id = 3), 3::bigint, 'nothing of it was acknowledged');
+SELECT is(pg_temp.ack(24, 3, 1003), '{0}', 'until all is');
 
 -- dead letters
 SELECT lives_ok($$ SELECT hedgerow.journal_dead_letter(1, 7, 'one', 'poison') $$, 'a dead letter');
@@ -101,17 +114,17 @@ UPDATE hedgerow.setting SET value = '0' WHERE name IN ('journal_rotate_after', '
 SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'rotation is due');
 SELECT is((SELECT array_agg(part || CASE WHEN closed_at IS NULL THEN ' open' ELSE ' closed' END ORDER BY part) FROM hedgerow.journal_part),
 	'{"1 closed","2 open"}', 'a new partition');
-SELECT is(pg_temp.append(23, 2, 1), '{2}', 'takes rows');
+SELECT is(pg_temp.append(26, 2, 1), '{2}', 'takes rows');
 SELECT is((SELECT tableoid::regclass::text FROM hedgerow.journal WHERE queue = 2 AND seq = 2), 'hedgerow.journal_2', 'there');
 SELECT is((SELECT array_agg(seq) FROM hedgerow.journal_read(2, 0, 10)), '{1,2}', 'reading goes over both');
 SELECT throws_ok($$ INSERT INTO hedgerow.journal VALUES (2, 2, NULL, 2, 'a', 'b', 'c') $$, '23505', NULL, 'a seq is there once');
 UPDATE hedgerow.setting SET value = '1 day' WHERE name = 'journal_rotate_after';
 SELECT lives_ok('SELECT hedgerow.journal_maintain()', 'not everything is acknowledged');
 SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'so nothing is dropped');
-SELECT pg_temp.ack(24, 1, 17) \g /dev/null
+SELECT pg_temp.ack(27, 1, 17) \g /dev/null
 SELECT hedgerow.journal_maintain() \g /dev/null
 SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'one queue alone is not enough');
-SELECT pg_temp.ack(25, 2, 1) \g /dev/null
+SELECT pg_temp.ack(28, 2, 1) \g /dev/null
 UPDATE hedgerow.setting SET value = '1 hour' WHERE name = 'journal_retain';
 SELECT hedgerow.journal_maintain() \g /dev/null
 SELECT is((SELECT count(*) FROM hedgerow.journal_part), 2::bigint, 'it is kept for a while');

@@ -50,6 +50,8 @@ SELECT id FROM hedgerow.mail_send('example.com', 'r@x', 's@x', 'a@mail', 's1', '
 SQL
 
 "$hedgerow" -q -d "$database" migrate || fail 'what followed'
+is 'what waits for the same recipient goes first' 0 'SELECT hedgerow.journal_due()'
+run >/dev/null -c "SELECT hedgerow.journal_commit('n1', 3, '{1}', '{0}', '{2}', '{f}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')" || fail 'it goes'
 is 'what is due is appended' 2 'SELECT hedgerow.journal_due()'
 is 'each as what it is' 'b|c|d copy' "SELECT string_agg(replace(encode(envelope, 'escape'), E'\\x60\\x01', ' copy'), '|' ORDER BY seq) FROM hedgerow.journal_read(1, 1, 10)"
 is 'what is not due waits' 'm2|f' 'SELECT awaits, whole FROM hedgerow.deferred'
