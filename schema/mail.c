@@ -28,11 +28,20 @@ static struct request *request_new(const void *arg, size_t size)
 
 static const struct pg_statement send_statement = {
 	"mail_send",
-	"SELECT id, topic, earlier, recent, choice, taken, held FROM hedgerow.mail_send("
+	"SELECT id, topic, earlier, recent, choice, taken, held, tried FROM hedgerow.mail_send("
 	"$1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text,"
-	" $10::bytea, $11::text[], $12::text[])"
+	" $10::bytea, $11::text[], $12::text[], $13::int, $14::int)"
 };
-enum { SEND_ID, SEND_TOPIC, SEND_EARLIER, SEND_RECENT, SEND_CHOICE, SEND_TAKEN, SEND_HELD };
+enum {
+	SEND_ID,
+	SEND_TOPIC,
+	SEND_EARLIER,
+	SEND_RECENT,
+	SEND_CHOICE,
+	SEND_TAKEN,
+	SEND_HELD,
+	SEND_TRIED
+};
 
 static void sent(void *arg, enum hr_status status, const PGresult *result, const struct hr_err *err)
 {
@@ -48,6 +57,7 @@ static void sent(void *arg, enum hr_status status, const PGresult *result, const
 		answer.choice = pg_text(result, 0, SEND_CHOICE);
 		answer.taken = pg_int(result, 0, SEND_TAKEN);
 		answer.held = pg_time(result, 0, SEND_HELD);
+		answer.tried = pg_int(result, 0, SEND_TRIED);
 	}
 	request->fn.send(request->arg, status, status == HR_OK ? &answer : NULL, err);
 	free(request);
@@ -76,6 +86,8 @@ void mail_send(struct pg *pg, const struct mail_send *send, mail_send_fn *fn, co
 	pg_begin_array(params, PG_TEXT, send->more_count);
 	for (size_t i = 0; i < send->more_count; i++)
 		pg_item_text(params, send->more[i].sender);
+	pg_add_int(params, send->messages);
+	pg_add_int(params, send->hourly);
 	pg_send_owned(pg, &send_statement, params, sent, request);
 }
 

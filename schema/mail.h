@@ -23,6 +23,8 @@ struct mail_send {
 	struct slice sender;		     /* full address of the peer */
 	const struct mail_said *more; /* the messages in it after the first that have a stanza id */
 	size_t more_count;
+	int32_t messages; /* in it */
+	int32_t hourly;	  /* as many mails may go in an hour */
 	struct slice thread, subject;
 };
 struct mail_send_answer {
@@ -33,6 +35,7 @@ struct mail_send_answer {
 	int64_t recent;	     /* mails this way in the last hour, without this one */
 	struct slice choice; /* the person's own: off, notice, full; NULL: none */
 	int32_t taken;	     /* > 0: it went already, with so many messages */
+	int32_t tried;	     /* > 0: it may have gone already, with so many, which are fewer */
 	usec held;	     /* until when an earlier message that is deferred holds it; 0: none */
 };
 typedef void mail_send_fn(void *arg, enum hr_status status, const struct mail_send_answer *answer,

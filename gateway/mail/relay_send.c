@@ -164,6 +164,10 @@ static void write_letter(struct relay *self, struct slot *slot, const struct let
 		relay_suppress(slot, "it was sent before");
 		return;
 	}
+	if (known->tried > 0 && (size_t)known->tried < slot->count) {
+		slots_split(&self->slots, slot, (size_t)known->tried);
+		return; /* it is asked for again, as what it was */
+	}
 	enum config_mail_mode mode = letter_mode(mail, known->choice);
 	if (mode == MAIL_OFF) {
 		relay_bounce(slot, BOUNCE_RECIPIENT_UNAVAILABLE, LETTER_UNWANTED);
@@ -255,6 +259,8 @@ static void ask(struct relay *self, struct slot *slot, const struct letter_words
 			  .sender = said[0].sender,
 			  .more = said + 1,
 			  .more_count = count ? count - 1 : 0,
+			  .messages = (int32_t)slot->count,
+			  .hourly = mail->hourly,
 			  .thread = slice_str(words->thread),
 			  .subject = slice_str(words->subject),
 		  },

@@ -150,8 +150,17 @@ SELECT hedgerow.mail_taken(1, 'copy@x', 3) \g /dev/null
 SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', 's9', 'ada@example.com/desk', NULL, NULL) \g /dev/null
 UPDATE hedgerow.mail_message SET reported_at = NULL WHERE message_id = 'copy@x';
 SELECT is((SELECT more_ids FROM hedgerow.mail_report(1, 'copy@x', 9)), '{s10,s11}', 'and as it was taken');
+CREATE FUNCTION pg_temp.tried(count int, hourly int) RETURNS int LANGUAGE sql AS $$
+	SELECT tried FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'again@x', 's' || count, 'ada@example.com/desk', NULL, NULL,
+		'c4@example.com', 'z', '{}', '{}', count, hourly)
+$$;
+SELECT is(pg_temp.tried(1, 0), 0, 'a mail is not let go past the hourly bound');
+SELECT is(pg_temp.tried(2, 9), 0, 'so it may have more messages later, and is let go');
+SELECT is(pg_temp.tried(2, 9), 0, 'again as it was');
+SELECT is(pg_temp.tried(3, 9), 2, 'but not with more');
+SELECT is((SELECT stanza_id FROM hedgerow.mail_report(1, 'again@x', 9)), 's2', 'which are not in it');
 RESET ROLE;
-DELETE FROM hedgerow.deferred; DELETE FROM hedgerow.queue; DELETE FROM hedgerow.mail_message WHERE message_id IN ('h@x', 'copy@x');
+DELETE FROM hedgerow.deferred; DELETE FROM hedgerow.queue; DELETE FROM hedgerow.mail_message WHERE message_id IN ('h@x', 'copy@x', 'again@x');
 DELETE FROM hedgerow.mail_thread WHERE peer <> 'ada@example.com' OR domain <> 'example.com';
 SET ROLE hedgerow_gateway;
 SELECT is(hedgerow.mail_forget(), 0::bigint, 'what is used stays');
