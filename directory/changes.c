@@ -121,7 +121,8 @@ static void need_whole(struct gathering *gathering, struct forest_context *conte
 static void fail(struct gathering *gathering, struct forest_context *context,
 		 const struct hr_err *why)
 {
-	if (why->status == HR_FAIL)
+	/* once one refuses, a full run proves nothing new, and binds in vain */
+	if (why->status == HR_FAIL && !forest_is_refused(gathering->forest))
 		need_whole(gathering, context);
 	cursor_clear(&context->next);
 	forest_lose(gathering->forest, context, why, &gathering->out->counts);

@@ -235,6 +235,14 @@ static bool is_let_in(const struct forest *forest, const struct forest_context *
 	return context->session || context->opening || forest->refusals < REFUSALS;
 }
 
+bool forest_is_refused(const struct forest *forest)
+{
+	for (size_t i = 0; i < forest->n; i++)
+		if (forest->known[i].refused)
+			return true;
+	return false;
+}
+
 bool forest_may_ask(const struct forest *forest, const struct forest_context *context)
 {
 	return !context->known->refused && is_let_in(forest, context);

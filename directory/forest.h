@@ -70,6 +70,7 @@ void forest_blame(struct forest_context *context, const struct hr_err *why);
  * when it is new. */
 void forest_lose(struct forest *forest, struct forest_context *context, const struct hr_err *why,
 		 struct report_counts *counts);
+bool forest_is_refused(const struct forest *forest); /* by any: full runs fail */
 /* Whether a context may be asked: it does not refuse. Where two in a row would not let us in, the
  * account is at fault, and no other is tried until a full run is, or it would be locked. */
 bool forest_may_ask(const struct forest *forest, const struct forest_context *context);

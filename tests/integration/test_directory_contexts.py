@@ -198,3 +198,23 @@ def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
     forest.registry.sync()
     assert forest.name("u6") is None and forest.name("u11") is None
     wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed again")
+
+
+def test_a_wrong_password_is_tried_twice_and_then_left_to_full_runs(forest):
+    third = f"ou=Third,{BASE}"
+    forest.slapd.connection.add_s(third, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Third"])])
+    forest.registry.sql("SELECT hedgerow.add_context('globex', %s, %s)", third, [forest.url()])
+    wait_until(lambda: list(forest.states().values()) == ["followed"] * 3, "all to be followed")
+    assert forest.daemon.stop() == 0
+    before = forest.last()
+    forest.slapd.set_password("another")
+    try:
+        forest.registry.value("SELECT hedgerow.forest_sync('globex')")
+        forest.daemon.start()
+        wait_until(lambda: forest.states() == {HERE: "refused", THERE: "refused", third: "lost"}, "two to be refused")
+        assert "not tried" in forest.detail(third)
+        assert forest.full_runs(before) == 1
+    finally:
+        forest.slapd.set_password("syncpw")
+    forest.registry.sync()
+    wait_until(lambda: set(forest.states().values()) == {"followed"}, "all to be followed again")
