@@ -120,6 +120,7 @@ static void defer(const struct relay *self, const struct slot *slot, int64_t seq
 			    .skip_seq = seq,
 			    .later = { .target = self->target,
 				       .not_before = slot->not_before,
+				       .awaits = slot_is_copy(slot),
 				       .whole = slot->holds_all },
 			    .done = is_last ? left : NULL,
 			    .arg = is_last ? asking_of(self, slot) : NULL,

@@ -22,7 +22,7 @@ BOB = "bob.baker@example.com"
 NEVER = ["554 5.7.1 not wanted here"] * 100
 QUEUED = "SELECT depth FROM hedgerow.queues WHERE queue = 'mail:example.com'"
 DEFERRED = ("SELECT count(*) FROM hedgerow.deferred d JOIN hedgerow.queue q ON q.id = d.queue"
-            " WHERE q.name = 'mail:example.com' AND d.awaits IS NULL")
+            " WHERE q.name = 'mail:example.com' AND (d.awaits IS NULL OR d.whole)")
 
 
 @pytest.fixture(name="smarthost_of")
@@ -61,11 +61,11 @@ def again(lab, site):
 
 def later(lab, site):
     """What is deferred is not due for long."""
-    lab.sql(site, "UPDATE hedgerow.deferred SET not_before = now() + interval '1 hour' WHERE awaits IS NULL")
+    lab.sql(site, "UPDATE hedgerow.deferred SET not_before = now() + interval '1 hour' WHERE awaits IS NULL OR whole")
 
 
 def now(lab, site):
-    lab.sql(site, "UPDATE hedgerow.deferred SET not_before = now() WHERE awaits IS NULL")
+    lab.sql(site, "UPDATE hedgerow.deferred SET not_before = now() WHERE awaits IS NULL OR whole")
 
 
 def nothing_waits(lab, site):
@@ -172,6 +172,27 @@ def test_a_copy_that_is_refused_is_no_error_also_after_a_restart(lab, login, sma
     wait_until(lambda: lab.metric("boston", "mail_suppressed_total") == 1, "the metric")
     ada.round_trip()
     assert not ada.errors(stanza_id) and not smarthost.taken
+
+
+def test_a_copy_that_was_deferred_is_not_mailed_to_who_has_read_it(lab, login, smarthost_of):
+    """By the smarthost, twice; then an answer or a receipt comes."""
+    ada, bob, smarthost = login("ada"), login("bob"), smarthost_of("boston", away="1 second")
+    for answer in ("body", "receipt"):
+        smarthost.answers["rcpt"] = ["450 4.2.0 not now"] * 2
+        before, word = len(smarthost.attempts), unique("read")
+        stanza_id = ada.message(BOB, word, extra="<request xmlns='urn:xmpp:receipts'/>")
+        bob.wait_body(word)
+        smarthost.wait_attempts(before + 1)
+        now(lab, "boston")
+        smarthost.wait_attempts(before + 2)
+        wait_until(lambda: lab.value("boston", DEFERRED) == 1, "the copy to be deferred again")
+        later(lab, "boston")
+        if answer == "body":
+            bob.message(ADA, unique("answer"))
+        else:
+            bob.send(f"<message to='{ADA}' type='chat'><received xmlns='urn:xmpp:receipts' id='{stanza_id}'/></message>")
+        wait_until(lambda: lab.value("boston", DEFERRED) == 0, "the copy to be gone")
+    assert not smarthost.taken
 
 
 def test_a_copy_that_has_expired_is_no_error(lab, login, smarthost_of):

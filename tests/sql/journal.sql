@@ -180,4 +180,11 @@ SELECT is((SELECT array_agg(row(awaits, whole, not_before > now() + interval '1 
 SELECT is(pg_temp.defer(1903, now(), 'e', 'r@x', 'm5'), '{}', 'and no copy');
 SELECT is((SELECT array_agg(row(awaits, whole, not_before > now() + interval '1 hour')::text) FROM hedgerow.deferred), '{"(,t,t)"}', 'takes its place');
 DELETE FROM hedgerow.deferred;
+SELECT is(pg_temp.defer(1904, now() + interval '1 hour', 'f', 'r@x', 'm6', true), '{}', 'a copy that the smarthost has deferred');
+SELECT is(pg_temp.defer(1905, now() - interval '1 s', 'g', 'r@x', 'm7'), '{}', 'and another that is due');
+SELECT is(hedgerow.journal_due(), 1::bigint, 'which goes alone');
+SELECT is((SELECT string_agg(awaits, ' ') FROM hedgerow.deferred), 'm6', 'as the other has its own time');
+SELECT is(hedgerow.journal_commit('n1', 1906, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+	cancel_recipient => '{r@x}', cancel_sender => '{s@x}', cancel_awaits => '{m6}'), '{}', 'it still awaits its receipt');
+SELECT is((SELECT count(*) FROM hedgerow.deferred), 0::bigint, 'and goes when that comes');
 SELECT * FROM finish();
