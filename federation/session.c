@@ -269,6 +269,16 @@ static enum hr_status on_resume(struct session *session, const struct frame *fra
 	return HR_OK;
 }
 
+/* What is a copy only its recipient's own site can know. */
+static void unmark(struct envelope **envelope)
+{
+	struct envelope_fields fields = (*envelope)->f;
+	scoped(envelope) marked = *envelope;
+
+	fields.is_copy = false;
+	*envelope = envelope_new(&fields);
+}
+
 /* One journaled envelope that is not known yet. */
 static enum hr_status take(struct session *session, int64_t seq, struct slice packed,
 			   struct hr_err *err)
@@ -279,6 +289,8 @@ static enum hr_status take(struct session *session, int64_t seq, struct slice pa
 		return err_add(err, "envelope %" PRId64, seq);
 	if (!inbox_take(session->inbox, seq, packed.len))
 		return err_set(err, HR_FAIL, "envelope %" PRId64 " is past the window", seq);
+	if (envelope->f.is_copy)
+		unmark(&envelope);
 	metric_add(&link_metrics[LINK_ENVELOPES_IN], 1);
 	session->events.envelope(session->ctx, seq, give(envelope));
 	return HR_OK;

@@ -153,7 +153,11 @@ static void on_hello(void *ctx, const char *incarnation)
 static void on_envelope(void *ctx, int64_t seq, struct envelope *envelope)
 {
 	(void)ctx;
-	NOTE("%d ", (int)seq);
+	scoped(envelope) kept = NULL;
+	struct hr_err err;
+
+	assert_int_equal(envelope_unpack(envelope->packed, &kept, &err), HR_OK);
+	NOTE("%s%d ", kept->f.is_copy ? "COPY " : "", (int)seq);
 	envelope_free(envelope);
 }
 
@@ -179,7 +183,8 @@ static struct envelope *make(size_t payload)
 	return envelope_new(&(struct envelope_fields){ .from = slice_lit("ada@a.example"),
 						       .to = slice_lit("bob@b.example"),
 						       .received = 1,
-						       .payload = { text, payload } });
+						       .payload = { text, payload },
+						       .is_copy = true });
 }
 
 static void put(int64_t n)
