@@ -8,6 +8,7 @@ import os
 import re
 import smtplib
 import socket
+import subprocess
 import threading
 from email.message import EmailMessage
 
@@ -93,6 +94,12 @@ class Mta:
     def __init__(self, lab):
         self.lab = lab
         self.tables = lab.directory / "postfix" / "etc"
+
+    def story(self):
+        """Where mails are that did not arrive: what waits, and what was not delivered and why."""
+        queue = subprocess.run(["/usr/sbin/postqueue", "-c", self.tables, "-p"], capture_output=True, text=True, check=False)
+        log = (self.lab.directory / "log" / "postfix.log").read_text(errors="replace").splitlines()
+        return "\n".join([queue.stdout + queue.stderr] + [line for line in log if re.search("status=(deferred|bounced)", line)][-40:])
 
     def restart(self):
         self.lab.stop("postfix")

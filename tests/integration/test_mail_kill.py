@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from labkit import SLOW, unique, wait_until
-from mailkit import Lmtp, Mailbox, body, letter, post, vouched
+from mailkit import Lmtp, Mailbox, Mta, body, letter, post, vouched
 from xmpp import CLIENT
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a Postfix")
@@ -142,8 +142,11 @@ def test_nothing_accepted_is_lost_while_everything_fails_in_turn(lab, login, mai
 
     wait_until(lambda: not expected - said().keys(), "all to be mailed", 120)
     for name, client in clients.items():
-        client.wait_count(lambda s: f"{mark} letter " in (s.findtext(CLIENT + "body") or ""), LETTERS // len(CHATTERS),
-                          f"letters to {name}", 120)
+        try:
+            client.wait_count(lambda s: f"{mark} letter " in (s.findtext(CLIENT + "body") or ""), LETTERS // len(CHATTERS),
+                              f"letters to {name}", 120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{Mta(lab).story()}") from error
     for n in range(LETTERS):
         assert texts(clients[CHATTERS[n % len(CHATTERS)]], f"{mark} letter {n}."), n
     # nobody got an error; what came twice was under way when the gateway was killed, and is the same mail
