@@ -41,7 +41,8 @@ struct incoming *incoming_ref(struct incoming *incoming);
 void incoming_free(struct incoming *incoming); /* drops one reference; NULL is fine */
 DEFINE_SCOPED(incoming)
 
-/* Who wrote it, if what `mail` trusts vouches for it. HR_FAIL, HR_RETRY (not now): err says why not. */
+/* Who wrote it, if what `mail` trusts vouches for it. HR_FAIL, HR_RETRY (not now): err says why
+ * not. */
 HR_MUST_USE enum hr_status incoming_vouch(const struct incoming *incoming,
 					  const struct config_mail *mail, struct vouched *out,
 					  struct hr_err *err);

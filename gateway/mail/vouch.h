@@ -27,8 +27,8 @@ struct vouched {
 };
 
 /* `client`: the address that the MTA had the mail from, len 0: it doesn't say.
- * HR_FAIL: nobody vouches, or From is not one person; err says which. HR_RETRY: nobody vouches, and a
- * check could not be made now. */
+ * HR_FAIL: nobody vouches, or From is not one person; err says which. HR_RETRY: nobody vouches, and
+ * a check could not be made now. */
 HR_MUST_USE enum hr_status vouch(const struct mime *mime, const struct vouch_trust *trust,
 				 struct slice client, struct vouched *out, struct hr_err *err);
 void vouched_clear(struct vouched *vouched); /* frees what is inside */
