@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mails that operators ask to see: see schema/sql/0026-mail-test.sql. */
+/* The mails that operators ask to see: see schema/sql/0022-mail-test.sql. */
 #pragma once
 
 #include "base/pg.h"

@@ -5,13 +5,14 @@
 -- bears no mark: it counts as what is nowhere else, and its sender is told.
 -- Order: what is deferred holds what came after it, from the same sender or, where the smarthost takes nothing for
 -- the recipient, from anybody. Who sends asks the table, so a gateway that was started again knows, too.
+-- So what has fallen due stays in the table as long as its queue has something for the recipient: behind that it would
+-- come back too late. A copy that the smarthost has deferred awaits its receipt all the same.
 
 ALTER TABLE hedgerow.deferred ADD whole boolean NOT NULL DEFAULT false; -- it holds all later mail to its recipient
 DROP FUNCTION hedgerow.journal_commit(text, bigint, bigint[], int[], bigint[], boolean[], int[], int[], text[], text[], bytea[],
 	timestamptz[], text[], bigint[], bigint[], bigint[], timestamptz[], bytea[], text[], text[], text[], boolean[], timestamptz[], bytea[],
 	text[], text[], text[], boolean[]);
 DROP FUNCTION hedgerow.journal_held(bigint);
-DROP FUNCTION hedgerow.mail_send(text, text, text, text, text, text, text, text);
 
 -- As message Envelope of federation/wire.proto with is_copy (12) true: what is appended to a message of protobuf
 -- is merged into it.
@@ -129,8 +130,9 @@ BEGIN
 END $$;
 
 -- Appends what has fallen due to its queue, and with it all else of the same sender and recipient that
--- is deferred for the same reason, in the order in which it was deferred. What awaited a receipt is marked as
--- the copy that it is. Returns how many rows.
+-- is deferred for the same reason (a copy that nothing was tried with yet; one that the smarthost deferred; what is
+-- no copy), in the order in which it was deferred: where nothing in the queue, which is short, is for that recipient.
+-- What awaits a receipt is marked as the copy that it is. Returns how many rows.
 CREATE OR REPLACE FUNCTION hedgerow.journal_due() RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -139,8 +141,10 @@ DECLARE
 	current int;
 	total bigint := 0;
 	ids bigint[];
+	busy text[];
 	added bigint;
 	top bigint;
+	target record;
 	pair record;
 BEGIN
 	IF NOT EXISTS (SELECT FROM hedgerow.deferred d WHERE d.not_before <= now())
@@ -149,64 +153,35 @@ BEGIN
 	END IF;
 	PERFORM pg_advisory_xact_lock_shared(7161110847210741001);
 	SELECT p.part INTO STRICT current FROM hedgerow.journal_part p WHERE p.closed_at IS NULL;
-	FOR pair IN SELECT r.queue, r.sender, r.recipient, r.waits FROM (
-			SELECT d.queue, d.sender, d.recipient, d.awaits IS NOT NULL AS waits, min(d.id) AS first
-			FROM (SELECT * FROM hedgerow.deferred w WHERE w.not_before <= now() ORDER BY w.not_before LIMIT 1000) d
-			GROUP BY 1, 2, 3, 4) r ORDER BY r.queue, r.first LOOP
-		-- Locked before they are counted: a receipt may come meanwhile, and seq has no gaps.
-		SELECT array_agg(w.id) INTO ids FROM (SELECT d.id FROM hedgerow.deferred d WHERE d.queue = pair.queue
-			AND d.sender = pair.sender AND d.recipient = pair.recipient AND (d.awaits IS NOT NULL) = pair.waits FOR UPDATE) w;
-		added := coalesce(cardinality(ids), 0);
-		CONTINUE WHEN added = 0;
-		UPDATE hedgerow.queue q SET head = q.head + added WHERE q.id = pair.queue RETURNING q.head INTO STRICT top;
-		WITH due AS (DELETE FROM hedgerow.deferred d WHERE d.id = ANY (ids) RETURNING d.*)
-		INSERT INTO hedgerow.journal (part, queue, seq, expires, sender, recipient, envelope)
-			SELECT current, d.queue, top - added + row_number() OVER (ORDER BY d.id), d.expires, d.sender, d.recipient,
-				CASE WHEN d.awaits IS NULL THEN d.envelope ELSE hedgerow.envelope_copy(d.envelope) END
-			FROM due d;
-		PERFORM pg_notify('hedgerow_queue', pair.queue::text);
-		total := total + added;
+	-- Locked, so that nothing joins a queue after it was looked through.
+	FOR target IN SELECT q.id, q.acked FROM hedgerow.queue q WHERE q.head - q.acked < 1000
+			AND q.id IN (SELECT d.queue FROM hedgerow.deferred d WHERE d.not_before <= now()) ORDER BY q.id FOR UPDATE LOOP
+		SELECT array_agg(DISTINCT split_part(j.recipient, '/', 1)) INTO busy
+			FROM hedgerow.journal j WHERE j.queue = target.id AND j.seq > target.acked;
+		FOR pair IN SELECT r.sender, r.recipient, r.waits, r.tried FROM (
+				SELECT d.sender, d.recipient, d.awaits IS NOT NULL AS waits,
+					d.awaits IS NOT NULL AND d.whole AS tried, min(d.id) AS first
+				FROM (SELECT * FROM hedgerow.deferred w WHERE w.queue = target.id AND w.not_before <= now()
+					AND w.recipient NOT IN (SELECT unnest(busy)) ORDER BY w.not_before LIMIT 1000) d
+				GROUP BY 1, 2, 3, 4) r ORDER BY r.first LOOP
+			-- Locked before they are counted: a receipt may come meanwhile, and seq has no gaps.
+			SELECT array_agg(w.id) INTO ids FROM (SELECT d.id FROM hedgerow.deferred d WHERE d.queue = target.id
+				AND d.sender = pair.sender AND d.recipient = pair.recipient AND (d.awaits IS NOT NULL) = pair.waits
+				AND (d.awaits IS NOT NULL AND d.whole) = pair.tried FOR UPDATE) w;
+			added := coalesce(cardinality(ids), 0);
+			CONTINUE WHEN added = 0;
+			UPDATE hedgerow.queue q SET head = q.head + added WHERE q.id = target.id RETURNING q.head INTO STRICT top;
+			WITH due AS (DELETE FROM hedgerow.deferred d WHERE d.id = ANY (ids) RETURNING d.*)
+			INSERT INTO hedgerow.journal (part, queue, seq, expires, sender, recipient, envelope)
+				SELECT current, d.queue, top - added + row_number() OVER (ORDER BY d.id), d.expires, d.sender, d.recipient,
+					CASE WHEN d.awaits IS NULL THEN d.envelope ELSE hedgerow.envelope_copy(d.envelope) END
+				FROM due d;
+			PERFORM pg_notify('hedgerow_queue', target.id::text);
+			total := total + added;
+		END LOOP;
 	END LOOP;
 	RETURN total;
 END $$;
 
----- Mail
-
--- A mail is about to be sent: remembered before it goes, so that whatever comes back finds it.
--- earlier: Message-IDs of the conversation, the oldest first. taken: it went before, with so many messages,
--- which is not known to the queue yet. stanza_id NULL: it is a copy, and nobody is told what becomes of it.
--- recipient: as the message has it. held: until when what is deferred of earlier messages (envelope_id: UUIDv7, in
--- order of time) of this conversation, or of all to this recipient, holds it.
-CREATE FUNCTION hedgerow.mail_send(domain text, person text, peer text, message_id text, stanza_id text, sender text, thread text,
-	subject text, recipient text DEFAULT NULL, envelope_id bytea DEFAULT NULL)
-	RETURNS TABLE (id bigint, topic text, earlier text[], recent bigint, choice text, taken int, held timestamptz)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-	conversation hedgerow.mail_thread;
-BEGIN
-	PERFORM set_config('synchronous_commit', 'off', true);
-	conversation := hedgerow.mail_thread_of(mail_send.domain, mail_send.person, mail_send.peer, mail_send.thread, mail_send.subject);
-	RETURN QUERY SELECT conversation.id, conversation.subject,
-		ARRAY(SELECT e.message_id FROM (SELECT m.message_id, m.at FROM hedgerow.mail_message m
-				WHERE m.thread = conversation.id AND m.message_id <> mail_send.message_id ORDER BY m.at DESC LIMIT 20) e ORDER BY e.at),
-		hedgerow.mail_recent(conversation.id, false, mail_send.message_id),
-		(SELECT c.mode FROM hedgerow.mail_choice c WHERE c.address = mail_send.person),
-		coalesce((SELECT m.taken FROM hedgerow.mail_message m WHERE m.thread = conversation.id AND m.message_id = mail_send.message_id), 0),
-		(SELECT max(d.not_before) FROM hedgerow.deferred d JOIN hedgerow.queue q ON q.id = d.queue
-			WHERE q.name = 'mail:' || mail_send.domain AND d.recipient = mail_send.recipient AND d.awaits IS NULL
-			AND d.envelope_id < mail_send.envelope_id AND (d.whole OR d.sender = mail_send.peer));
-	INSERT INTO hedgerow.mail_message AS m (thread, message_id, incoming, stanza_id, sender)
-		VALUES (conversation.id, mail_send.message_id, false, mail_send.stanza_id, mail_send.sender)
-		ON CONFLICT ON CONSTRAINT mail_message_pkey DO UPDATE SET stanza_id = excluded.stanza_id WHERE m.stanza_id IS NULL;
-END $$;
-
--- sent: what smarthosts took.
-CREATE OR REPLACE VIEW hedgerow.mail_threads AS
-	SELECT t.id, t.domain, t.person, t.peer, t.created_at, t.used_at,
-		(SELECT count(*) FROM hedgerow.mail_message m WHERE m.thread = t.id AND NOT m.incoming AND m.taken > 0) AS sent,
-		(SELECT count(*) FROM hedgerow.mail_message m WHERE m.thread = t.id AND m.incoming) AS received
-	FROM hedgerow.mail_thread t ORDER BY t.used_at DESC;
-
-REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy, hedgerow.mail_send FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy, hedgerow.mail_send TO hedgerow_gateway;
+REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy TO hedgerow_gateway;
