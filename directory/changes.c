@@ -28,8 +28,15 @@ struct gathering {
 	struct hr_err *err;
 };
 
+static bool is_void(const struct gathering *gathering)
+{
+	return gathering->renewed || gathering->database != HR_OK;
+}
+
 static enum hr_status begin(struct gathering *gathering, struct hr_err *err)
 {
+	if (is_void(gathering))
+		return err_set(err, HR_RETRY, "what is told now is void");
 	if (gathering->begun)
 		return HR_OK;
 	switch (publish_begin(gathering->publish, PUBLISH_CHANGES, false, gathering->err)) {
@@ -72,11 +79,6 @@ static enum hr_status stage_leaver(struct gathering *gathering, struct slice anc
 		return err->status;
 	return staged(gathering, publish_gone(gathering->publish, anchor, proven, gathering->err),
 		      err);
-}
-
-static bool is_void(const struct gathering *gathering)
-{
-	return gathering->renewed || gathering->database != HR_OK;
 }
 
 /* Only reading everything can tell what has changed: why. */
@@ -184,9 +186,11 @@ static enum hr_status stage_leavers(struct gathering *gathering, struct hr_err *
 
 	for (size_t i = 0; i < n; i++)
 		anchors[i] = slice_str(gathering->leavers[i].anchor);
-	for (size_t i = 0; i < forest->n; i++)
+	for (size_t i = 0; i < forest->n && !is_void(gathering); i++)
 		if (&forest->contexts[i] != own)
 			proven &= look_in(gathering, &forest->contexts[i], anchors, n);
+	if (is_void(gathering))
+		return err_set(err, HR_RETRY, "what is told now is void");
 	if (forest->adapter->find(own->session, anchors, n, &sink, err) != HR_OK)
 		return err->status;
 	gathering->leaver_count = 0;

@@ -10,8 +10,9 @@
 struct publish {
 	PGconn *conn;
 	const char *forest, *node; /* borrowed */
-	struct publish_source source;
-	int64_t run; /* 0: none has begun */
+	struct publish_source *source;
+	struct publish_source *former; /* that it took the place of: it may still be in use */
+	int64_t run;		       /* 0: none has begun */
 	enum publish_kind kind;
 	struct staging staging;
 };
@@ -76,7 +77,7 @@ enum hr_status publish_open(const char *database, const char *forest, const char
 		return err_add(err, "open forest %s in the registry", forest);
 	bool taken = PQntuples(result) > 0;
 	if (taken)
-		source_read(result, 0, &publish->source);
+		publish->source = source_read(result, 0);
 	PQclear(result);
 	if (!taken)
 		return HR_NONE;
@@ -95,13 +96,14 @@ void publish_free(struct publish *publish)
 		PQclear(PQexec(publish->conn, release_sql));
 	PQfinish(publish->conn);
 	buf_free(&publish->staging.rows);
-	source_clear(&publish->source);
+	source_free(publish->source);
+	source_free(publish->former);
 	free(publish);
 }
 
 const struct publish_source *publish_source(const struct publish *publish)
 {
-	return &publish->source;
+	return publish->source;
 }
 
 int publish_fd(const struct publish *publish)
@@ -119,6 +121,18 @@ enum hr_status publish_check(struct publish *publish, struct hr_err *err)
 
 /* Begin --------------------------------------------------------------------------------------- */
 
+static void renew(struct publish *publish, struct publish_source *newer)
+{
+	if (strcmp(publish->source->fingerprint, newer->fingerprint) == 0) {
+		source_swap_cursors(publish->source, newer);
+		source_free(newer);
+		return;
+	}
+	source_free(publish->former);
+	publish->former = publish->source;
+	publish->source = newer;
+}
+
 enum hr_status publish_begin(struct publish *publish, enum publish_kind kind, bool draft,
 			     struct hr_err *err)
 {
@@ -126,18 +140,16 @@ enum hr_status publish_begin(struct publish *publish, enum publish_kind kind, bo
 		str_format("SELECT run, %s FROM hedgerow.sync_begin($1, $2, $3::boolean, $4, $5)",
 			   source_columns);
 	const char *const values[] = { publish->forest, kind_names[kind], draft ? "true" : "false",
-				       publish->node, publish->source.fingerprint };
+				       publish->node, publish->source->fingerprint };
 	PGresult *result;
 
 	if (execute(publish, sql, countof(values), values, &result, err) != HR_OK)
 		return err_add(err, "begin a run");
-	struct publish_source newer;
-	source_read(result, 1, &newer);
-	source_renew(&publish->source, &newer);
+	renew(publish, source_read(result, 1));
 	bool begun = !PQgetisnull(result, 0, 0);
 	publish->run = pg_bigint(result, 0, 0);
 	publish->kind = kind;
-	publish->staging.columns = publish->source.attribute_count;
+	publish->staging.columns = publish->source->attribute_count;
 	PQclear(result);
 	if (begun && staging_reset(&publish->staging, err) != HR_OK)
 		return err->status;

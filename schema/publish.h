@@ -38,8 +38,9 @@ HR_MUST_USE enum hr_status publish_open(const char *database, const char *forest
 					struct publish **out, struct hr_err *err);
 void publish_free(struct publish *publish); /* a run not ended counts as failed; NULL is fine */
 DEFINE_SCOPED(publish)
-/* As last read by publish_open or publish_begin. Borrowed until a publish_begin finds that it has
- * another fingerprint; the cursors until any. */
+/* As last read by publish_open or publish_begin; its cursors are borrowed until the next. When a
+ * publish_begin finds another fingerprint this is another source, and the one before stays as it
+ * was, for who still uses it, until that happens once more. */
 const struct publish_source *publish_source(const struct publish *publish);
 /* While nothing is asked: when this is readable, publish_check says whether the connection, and
  * with it the lease, is still there. HR_RETRY: it is not; free and open again. */

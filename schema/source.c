@@ -76,12 +76,13 @@ static struct publish_cursor *cursor_at(struct rows rows, int row)
 	return cursor;
 }
 
-void source_read(const PGresult *result, int first, struct publish_source *out)
+struct publish_source *source_read(const PGresult *result, int first)
 {
 	struct rows rows = { result, first };
 	int n = PQntuples(result);
+	struct publish_source *source = mem_new(struct publish_source);
 
-	*out = (struct publish_source){
+	*source = (struct publish_source){
 		.fingerprint = text_at(rows, 0, FINGERPRINT),
 		.kind = text_at(rows, 0, KIND),
 		.tls = text_at(rows, 0, TLS),
@@ -95,13 +96,14 @@ void source_read(const PGresult *result, int first, struct publish_source *out)
 		.contexts = mem_array(struct publish_context, (size_t)n),
 		.context_count = (size_t)n,
 	};
-	out->attributes = texts_at(rows, 0, ATTRIBUTES, &out->attribute_count);
+	source->attributes = texts_at(rows, 0, ATTRIBUTES, &source->attribute_count);
 	for (int row = 0; row < n; row++)
-		out->contexts[row] = (struct publish_context){
+		source->contexts[row] = (struct publish_context){
 			.base_dn = text_at(rows, row, BASE_DN),
 			.urls = texts_at(rows, row, URLS, NULL),
 			.cursor = cursor_at(rows, row),
 		};
+	return source;
 }
 
 static void texts_free(char **texts)
@@ -143,8 +145,10 @@ static void cursor_free(struct publish_cursor *cursor)
 	free(cursor);
 }
 
-void source_clear(struct publish_source *source)
+void source_free(struct publish_source *source)
 {
+	if (!source)
+		return;
 	for (size_t i = 0; i < source->context_count; i++) {
 		free(source->contexts[i].base_dn);
 		texts_free(source->contexts[i].urls);
@@ -160,21 +164,14 @@ void source_clear(struct publish_source *source)
 	free(source->bind_dn);
 	free(source->bind_secret);
 	free(source->filter);
-	*source = (struct publish_source){ 0 };
+	free(source);
 }
 
-void source_renew(struct publish_source *source, struct publish_source *newer)
+void source_swap_cursors(struct publish_source *source, struct publish_source *newer)
 {
-	if (!source->fingerprint || strcmp(source->fingerprint, newer->fingerprint) != 0) {
-		source_clear(source);
-		*source = *newer;
-		*newer = (struct publish_source){ 0 };
-		return;
-	}
 	for (size_t i = 0; i < source->context_count; i++) {
 		struct publish_cursor *old = source->contexts[i].cursor;
 		source->contexts[i].cursor = newer->contexts[i].cursor;
 		newer->contexts[i].cursor = old;
 	}
-	source_clear(newer);
 }

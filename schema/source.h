@@ -47,12 +47,11 @@ struct publish_source {
 
 /* The columns that source_read takes from a row `s`; one row a context. */
 extern const char source_columns[];
-/* Takes the rows of a result, of which `first` is the first column; *out is to be cleared. */
-void source_read(const PGresult *result, int first, struct publish_source *out);
-void source_clear(struct publish_source *source); /* frees all that is in it, not itself */
-/* *source becomes *newer, which is emptied. Of the same fingerprint only the cursors are taken, and
- * all other texts stay where they are: whoever borrowed them may go on. */
-void source_renew(struct publish_source *source, struct publish_source *newer);
+/* Makes one of the rows of a result, of which `first` is the first column. */
+struct publish_source *source_read(const PGresult *result, int first);
+void source_free(struct publish_source *source); /* NULL is fine */
+/* Between two of the same fingerprint: exchanges the cursors, which are all that may differ. */
+void source_swap_cursors(struct publish_source *source, struct publish_source *newer);
 
 void cursor_clear(struct publish_cursor *cursor); /* frees all that is in it, not itself */
 /* *out is to be cleared. */

@@ -106,6 +106,34 @@ def test_who_moves_from_one_to_the_other_stays(forest):
     assert forest.registry.sync()["state"] == "unchanged"
 
 
+def test_who_moves_stays_when_the_source_is_another_meanwhile(forest):
+    forest.configure("e_forest_is_due", page_size=500)
+    forest.move("u2", HERE, THERE)  # is found there by the source that was
+    forest.rename("u2", THERE, "By Another")
+    forest.wait("u2", "By Another")
+    forest.move("u2", THERE, HERE)
+    forest.rename("u2", HERE, "Here Again")
+    forest.wait("u2", "Here Again")
+    assert forest.removals("u2") == 0
+
+
+def test_the_source_may_become_another_while_one_is_opened(forest):
+    assert forest.daemon.stop() == 0
+    wait_until(lambda: "connections=0" in forest.tell("status"), "its connections to end")
+    before = forest.last()
+    forest.tell("stall")
+    try:
+        forest.daemon.start()
+        wait_until(lambda: "connections=1" in forest.tell("status"), "one to be opened")
+        forest.configure(page_size=1000)
+        wait_until(lambda: forest.full_runs(before) > 0, "the full run to begin")
+    finally:
+        forest.tell("flow")
+    wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed")
+    forest.rename("u2", HERE, "Followed")
+    forest.wait("u2", "Followed")
+
+
 def test_where_the_other_cannot_be_asked_a_full_run_tells(forest):
     before = forest.last()
     forest.tell("cut")
