@@ -8,37 +8,49 @@ static enum hr_status stage(void *arg, const struct publish_entry *entry, struct
 	return publish_add(arg, entry, err);
 }
 
-static enum hr_status failed(const struct forest *forest, struct forest_context *context,
+struct reading {
+	struct forest *forest;
+	struct publish *publish;
+	enum publish_kind kind;
+};
+
+/* What only looks leaves it to who follows to find out: no other run would clear it. */
+static enum hr_status failed(const struct reading *reading, struct forest_context *context,
 			     struct hr_err *err)
 {
-	forest_blame(context, err);
-	return forest->n > 1 ? err_add(err, "%s", context->request.context->base_dn) : err->status;
+	if (reading->kind == PUBLISH_FULL)
+		forest_blame(context, err);
+	return reading->forest->n > 1 ? err_add(err, "%s", context->request.context->base_dn)
+				      : err->status;
 }
 
-static enum hr_status read_context(struct forest *forest, struct forest_context *context,
-				   struct publish *publish, struct hr_err *err)
+static enum hr_status read_context(const struct reading *reading, struct forest_context *context,
+				   struct hr_err *err)
 {
-	const struct adapter_sink sink = { .entry = stage, .arg = publish };
+	const struct adapter_sink sink = { .entry = stage, .arg = reading->publish };
+	struct forest *forest = reading->forest;
 
 	if (forest_connect(forest, context, err) != HR_OK ||
 	    forest->adapter->read(context->session, &sink, &context->next, err) != HR_OK)
-		return failed(forest, context, err);
+		return failed(reading, context, err);
 	context->next.base_dn = str_dup(context->request.context->base_dn);
 	return HR_OK;
 }
 
 /* Reads the directory into staging, when also those that have failed of late let us in. */
-static enum hr_status read_all(struct forest *forest, struct publish *publish,
-			       struct report_run *out, struct hr_err *err)
+static enum hr_status read_all(const struct reading *reading, struct report_run *out,
+			       struct hr_err *err)
 {
+	struct forest *forest = reading->forest;
+
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
 		if (context->known->trouble && forest_connect(forest, context, err) != HR_OK)
-			return failed(forest, context, err);
+			return failed(reading, context, err);
 	}
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
-		if (read_context(forest, context, publish, err) != HR_OK)
+		if (read_context(reading, context, err) != HR_OK)
 			return err->status;
 		if (i == 0)
 			out->url = str_dup(context->session->url);
@@ -72,11 +84,13 @@ static enum hr_status leave(void *arg, struct slice anchor, struct hr_err *err)
 /* Who has moved meanwhile, from a context that was to be read to one that had been, is in neither
  * reading: takes who has come; where that is not told one by one, all must be read again. Whatever
  * was told is told again, to the changes that follow. */
-static enum hr_status catch_up(struct forest *forest, struct publish *publish, struct hr_err *err)
+static enum hr_status catch_up(const struct reading *reading, struct hr_err *err)
 {
+	struct forest *forest = reading->forest;
+
 	for (size_t i = 0; i + 1 < forest->n && forest->adapter->find; i++) {
 		struct forest_context *context = &forest->contexts[i];
-		struct latecomers late = { publish, false };
+		struct latecomers late = { reading->publish, false };
 		const struct adapter_sink sink = { stage_late, leave, &late };
 		struct publish_cursor position;
 		enum hr_status status = HR_OK;
@@ -86,10 +100,8 @@ static enum hr_status catch_up(struct forest *forest, struct publish *publish, s
 		for (int round = 0; status == HR_OK && round < ROUNDS; round++)
 			status = forest->adapter->changes(context->session, &sink, &position, err);
 		cursor_clear(&position);
-		if (status == HR_RETRY || status == HR_FAIL) {
-			forest_blame(context, err);
-			return status;
-		}
+		if (status == HR_RETRY || status == HR_FAIL)
+			return failed(reading, context, err);
 		if (status == HR_UNSURE && context->session->doubt == ADAPTER_MOVED) {
 			err->status = HR_RETRY;
 			return err_add(err, "while all are read");
@@ -154,6 +166,7 @@ enum hr_status run_describe(struct publish *publish, msec began, struct report_r
 enum hr_status run_whole(struct forest *forest, struct publish *publish,
 			 const struct publish_due *what, struct report_run *out, struct hr_err *err)
 {
+	const struct reading reading = { forest, publish, what->kind };
 	msec began = time_msec();
 	struct hr_err why;
 
@@ -164,8 +177,8 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 	if (status != HR_OK)
 		return status;
 	bool read = forest_adopt(forest, publish_source(publish), &why) == HR_OK &&
-		    read_all(forest, publish, out, &why) == HR_OK;
-	bool done = read && catch_up(forest, publish, &why) == HR_OK &&
+		    read_all(&reading, out, &why) == HR_OK;
+	bool done = read && catch_up(&reading, &why) == HR_OK &&
 		    finish(forest, publish, &out->result, &why) == HR_OK;
 	if (!done)
 		status = publish_fail(publish, &why, &out->result, err);

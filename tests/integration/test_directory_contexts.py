@@ -246,3 +246,15 @@ def test_a_wrong_password_is_tried_twice_and_then_left_to_full_runs(forest):
         forest.slapd.set_password("syncpw")
     forest.registry.sync()
     wait_until(lambda: set(forest.states().values()) == {"followed"}, "all to be followed again")
+
+
+def test_a_dry_run_that_is_refused_does_not_end_the_following(forest):
+    before = forest.last()
+    forest.slapd.set_password("another")
+    try:
+        assert forest.registry.sync(dry_run=True)["state"] == "failed"
+        wait_until(lambda: forest.full_runs(before) > 0, "who follows to be refused and ask for a full run")
+    finally:
+        forest.slapd.set_password("syncpw")
+    forest.registry.sync()
+    wait_until(lambda: set(forest.states().values()) == {"followed"}, "all to be followed again")
