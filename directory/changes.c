@@ -255,7 +255,7 @@ static void take(struct gathering *gathering, struct forest_context *context)
 {
 	struct forest *forest = gathering->forest;
 	struct changes *out = gathering->out;
-	bool refused = context->known->refused;
+	bool barred = !forest_may_ask(forest, context);
 	struct hr_err why;
 	enum hr_status status = forest_open(forest, context, &why);
 
@@ -266,7 +266,7 @@ static void take(struct gathering *gathering, struct forest_context *context)
 					       : hear(gathering, context, &why);
 	if (is_void(gathering))
 		return;
-	if (refused && (status == HR_NONE || status == HR_RETRY)) {
+	if (barred && (status == HR_NONE || status == HR_RETRY)) {
 		/* a file that was refused: nothing is new until it is another one */
 		cursor_clear(&context->next);
 		context->poll_at = time_msec() + forest->source->poll_interval;

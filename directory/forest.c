@@ -175,6 +175,7 @@ void forest_blame(struct forest_context *context, const struct hr_err *why)
 	free(known->trouble);
 	known->trouble = str_dup(why->text);
 	known->refused = why->status == HR_FAIL;
+	known->pardoned = false;
 	known->unsure = known->alone = false;
 }
 
@@ -243,9 +244,21 @@ bool forest_is_refused(const struct forest *forest)
 	return false;
 }
 
+void forest_pardon(struct forest *forest)
+{
+	forest->refusals = 0;
+	for (size_t i = 0; i < forest->known_count; i++)
+		forest->known[i].pardoned = true;
+}
+
+static bool is_barred(const struct forest_context *context)
+{
+	return context->known->refused && !context->known->pardoned;
+}
+
 bool forest_may_ask(const struct forest *forest, const struct forest_context *context)
 {
-	return !context->known->refused && is_let_in(forest, context);
+	return !is_barred(context) && is_let_in(forest, context);
 }
 
 bool forest_is_watched(const struct forest *forest, const struct forest_context *context)
@@ -253,7 +266,7 @@ bool forest_is_watched(const struct forest *forest, const struct forest_context 
 	if (context->known->unsure && !context->known->alone)
 		return false;
 	if (forest->adapter->only_whole)
-		return context->session || !context->known->refused;
+		return context->session || !is_barred(context);
 	return is_followed(context) && forest_may_ask(forest, context);
 }
 

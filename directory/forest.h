@@ -14,6 +14,7 @@ struct forest_known {
 	struct failover failover; /* which of its servers come last */
 	char *trouble;		  /* why it is not followed; NULL: nothing is against it */
 	bool refused;		  /* as whom, how or what we ask: only a full run tries it again */
+	bool pardoned;		  /* or changes, once: the last full run has not failed by it */
 	bool unsure;		  /* it could not say what has changed: it waits for a full run */
 	bool alone;	  /* no longer: others fail that, so all that it has is its changes */
 	msec as_of;	  /* it is as the directory was then; 0: unknown */
@@ -71,6 +72,8 @@ void forest_blame(struct forest_context *context, const struct hr_err *why);
 void forest_lose(struct forest *forest, struct forest_context *context, const struct hr_err *why,
 		 struct report_counts *counts);
 bool forest_is_refused(const struct forest *forest); /* by any: full runs fail */
+/* Before a full run: who refuses may be tried by it, and after it once more. */
+void forest_pardon(struct forest *forest);
 /* Whether a context may be asked: it does not refuse. Where two in a row would not let us in, the
  * account is at fault, and no other is tried until a full run is, or it would be locked. */
 bool forest_may_ask(const struct forest *forest, const struct forest_context *context);

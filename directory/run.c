@@ -171,7 +171,7 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 	struct hr_err why;
 
 	if (what->kind == PUBLISH_FULL)
-		forest->refusals = 0;
+		forest_pardon(forest);
 	enum hr_status status = publish_begin(publish, what->kind, what->draft, err);
 
 	if (status != HR_OK)

@@ -228,6 +228,22 @@ def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
     wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed again")
 
 
+def test_one_that_refused_for_a_while_is_followed_again_while_the_other_refuses(forest):
+    people = forest.registry.people()
+    assert forest.daemon.stop() == 0
+    forest.slapd.connection.rename_s(HERE, "ou=Away")
+    forest.slapd.connection.delete_s(THERE)
+    forest.daemon.start()
+    wait_until(lambda: forest.states() == {HERE: "refused", THERE: "refused"}, "both to be refused")
+    forest.slapd.connection.add_s(THERE, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Annex"])])
+    assert forest.registry.sync()["state"] == "failed"  # before it comes to the other
+    wait_until(lambda: forest.states() == {HERE: "refused", THERE: "followed"}, "the other to be followed")
+    forest.slapd.connection.rename_s(f"ou=Away,{BASE}", "ou=People")
+    forest.registry.sync()
+    wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed again")
+    assert forest.registry.people() == people
+
+
 def test_a_wrong_password_is_tried_twice_and_then_left_to_full_runs(forest):
     third = f"ou=Third,{BASE}"
     forest.slapd.connection.add_s(third, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Third"])])
