@@ -101,6 +101,11 @@ enum hr_status forest_adopt(struct forest *forest, const struct publish_source *
 	return HR_OK;
 }
 
+static bool is_followed(const struct forest_context *context)
+{
+	return context->position.base_dn && strcmp(context->position.method, "none") != 0;
+}
+
 static enum hr_status opened(struct forest *forest, enum hr_status status)
 {
 	if (status == HR_OK)
@@ -110,12 +115,21 @@ static enum hr_status opened(struct forest *forest, enum hr_status status)
 	return status;
 }
 
+/* When others wait for one that has not answered of late, and it is tried with patience elsewhere:
+ * by changes. */
+static bool may_hurry(const struct forest *forest, const struct forest_context *context)
+{
+	const struct forest_known *known = context->known;
+
+	return forest->n > 1 && known->trouble && !known->refused && is_followed(context);
+}
+
 enum hr_status forest_connect(struct forest *forest, struct forest_context *context,
 			      struct hr_err *err)
 {
 	if (context->session)
 		return HR_OK;
-	context->request.hurry = context->known->trouble && !context->known->refused;
+	context->request.hurry = may_hurry(forest, context);
 	return opened(forest, forest->adapter->open(&context->request, &context->session, err));
 }
 
@@ -224,11 +238,6 @@ void forest_works(struct forest *forest, struct forest_context *context)
 	known->refused = known->unsure = known->alone = false;
 	if (!context->told && context->session)
 		tell(forest, context);
-}
-
-static bool is_followed(const struct forest_context *context)
-{
-	return context->position.base_dn && strcmp(context->position.method, "none") != 0;
 }
 
 static bool is_let_in(const struct forest *forest, const struct forest_context *context)
