@@ -80,7 +80,7 @@ bool forest_may_ask(const struct forest *forest, const struct forest_context *co
 /* Whether changes are asked for: it is known from where on, and the context may be asked. A file
  * that was refused can be seen to change in any case. */
 bool forest_is_watched(const struct forest *forest, const struct forest_context *context);
-/* After a full run that could not read some: who waits for one is to be read alone. */
+/* After a full run that has failed: who waits for one is to be read alone. */
 void forest_give_up_waiting(struct forest *forest);
 /* next becomes position. */
 void forest_advance(struct forest_context *context);

@@ -176,14 +176,14 @@ enum hr_status run_whole(struct forest *forest, struct publish *publish,
 
 	if (status != HR_OK)
 		return status;
-	bool read = forest_adopt(forest, publish_source(publish), &why) == HR_OK &&
-		    read_all(&reading, out, &why) == HR_OK;
-	bool done = read && catch_up(&reading, &why) == HR_OK &&
+	bool done = forest_adopt(forest, publish_source(publish), &why) == HR_OK &&
+		    read_all(&reading, out, &why) == HR_OK && catch_up(&reading, &why) == HR_OK &&
 		    finish(forest, publish, &out->result, &why) == HR_OK;
 	if (!done)
 		status = publish_fail(publish, &why, &out->result, err);
-	settle(forest, what->kind, done && strcmp(out->result.state, "failed") != 0);
-	if (!read && what->kind == PUBLISH_FULL)
+	bool taken = done && strcmp(out->result.state, "failed") != 0;
+	settle(forest, what->kind, taken);
+	if (!taken && what->kind == PUBLISH_FULL)
 		forest_give_up_waiting(forest);
 	return status == HR_OK ? run_describe(publish, began, out, err) : status;
 }

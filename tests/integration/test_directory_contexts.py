@@ -244,6 +244,24 @@ def test_one_that_refused_for_a_while_is_followed_again_while_the_other_refuses(
     assert forest.registry.people() == people
 
 
+def test_who_waits_for_a_full_run_is_read_alone_when_that_fails_at_its_end(forest):
+    entries = "UPDATE hedgerow.sync_cursor SET entries = %s WHERE base_dn = %s"
+    assert forest.daemon.stop() == 0
+    forest.registry.sql("UPDATE hedgerow.sync_cursor SET cookie = NULL WHERE base_dn = %s", HERE)
+    forest.registry.sql(entries, 1000, THERE)  # which is empty
+    before = forest.last()
+    forest.rename("u8", HERE, "Read Alone")
+    forest.daemon.start()
+    try:
+        forest.wait("u8", "Read Alone")
+        wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed")
+        assert "no entries in" in forest.registry.value(
+            "SELECT error FROM hedgerow.sync_run WHERE id > %s AND kind = 'full' LIMIT 1", before)
+    finally:
+        forest.registry.sql(entries, 0, THERE)
+    assert forest.registry.sync()["state"] == "unchanged"
+
+
 def test_a_wrong_password_is_tried_twice_and_then_left_to_full_runs(forest):
     third = f"ou=Third,{BASE}"
     forest.slapd.connection.add_s(third, [("objectClass", [b"organizationalUnit"]), ("ou", [b"Third"])])
