@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 64 * 1024, STAMP_CHARS = 96 };
+enum { CHUNK_BYTES = 64 * 1024 };
 
 static const char scheme[] = "file://";
 
@@ -25,7 +25,7 @@ struct session {
 	const char *path;		       /* of the URL */
 	struct filter *filter;
 	struct entry *entry;
-	char *broken; /* stamp of the file that could not be read; NULL: none */
+	char *broken; /* token of the file that could not be read; NULL: none */
 };
 
 static struct session *own(struct adapter_session *shown)
@@ -47,7 +47,7 @@ static void close_session(struct adapter_session *shown)
 	free(session);
 }
 
-/* Learns when a file of the directory is written or put in place. */
+/* Learns when a file of the directory is written, put in place or gets other rights. */
 static enum hr_status watch_directory(struct session *session, struct hr_err *err)
 {
 	scoped_str path = str_dup(session->path);
@@ -55,7 +55,8 @@ static enum hr_status watch_directory(struct session *session, struct hr_err *er
 
 	session->shown.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (session->shown.fd < 0 ||
-	    inotify_add_watch(session->shown.fd, directory, IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
+	    inotify_add_watch(session->shown.fd, directory,
+			      IN_CLOSE_WRITE | IN_MOVED_TO | IN_ATTRIB) < 0)
 		return err_set(err, HR_RETRY, "watch %s: %s", directory, strerror(errno));
 	return HR_OK;
 }
@@ -145,15 +146,22 @@ static char *stamp_of(const struct stat *file)
 			  (intmax_t)file->st_mtim.tv_sec, file->st_mtim.tv_nsec);
 }
 
-static enum hr_status look(const struct session *session, int fd, char **stamp, struct hr_err *err)
+/* The same of a file that could not be read, which other rights may mend. */
+static char *token_of(const struct stat *file)
 {
-	struct stat file;
+	scoped_str stamp = stamp_of(file);
 
-	if ((fd < 0 ? stat(session->path, &file) : fstat(fd, &file)) != 0)
+	return str_format("%s:%jd.%09ld", stamp, (intmax_t)file->st_ctim.tv_sec,
+			  file->st_ctim.tv_nsec);
+}
+
+static enum hr_status look(const struct session *session, int fd, struct stat *file,
+			   struct hr_err *err)
+{
+	if ((fd < 0 ? stat(session->path, file) : fstat(fd, file)) != 0)
 		return err_set(err, HR_RETRY, "%s: %s", session->path, strerror(errno));
-	if (!S_ISREG(file.st_mode))
+	if (!S_ISREG(file->st_mode))
 		return err_set(err, HR_RETRY, "%s: not a file", session->path);
-	*stamp = stamp_of(&file);
 	return HR_OK;
 }
 
@@ -167,7 +175,7 @@ static enum hr_status read_bytes(struct session *session, int fd, struct ldif *l
 		if (ldif_feed(ldif, (struct slice){ chunk, (size_t)got }, err) != HR_OK)
 			return err_add(err, "%s", session->path);
 	if (got < 0)
-		return err_set(err, HR_RETRY, "%s: %s", session->path, strerror(errno));
+		return err_set(err, HR_FAIL, "%s: %s", session->path, strerror(errno));
 	if (ldif_end(ldif, err) != HR_OK)
 		return err_add(err, "%s", session->path);
 	return HR_OK;
@@ -178,22 +186,23 @@ static enum hr_status read_open(struct session *session, int fd, const struct ad
 {
 	struct target target = { session, sink, 0 };
 	scoped(ldif) ldif = ldif_new(take_record, &target);
-	scoped_str before = NULL;
-	scoped_str after = NULL;
+	struct stat before, after;
 
 	if (look(session, fd, &before, err) != HR_OK)
 		return err->status;
 	if (read_bytes(session, fd, ldif, err) != HR_OK) {
 		free(session->broken);
-		session->broken = err->status == HR_FAIL ? give(before) : NULL;
+		session->broken = err->status == HR_FAIL ? token_of(&before) : NULL;
 		return err->status;
 	}
 	if (look(session, fd, &after, err) != HR_OK)
 		return err->status;
-	if (strcmp(before, after) != 0)
+	scoped_str stamp = stamp_of(&before);
+	scoped_str later = stamp_of(&after);
+	if (strcmp(stamp, later) != 0)
 		return err_set(err, HR_RETRY, "%s: changed while it was read", session->path);
 	*position = (struct publish_cursor){ .method = str_dup("file"),
-					     .incarnation = give(before),
+					     .incarnation = give(stamp),
 					     .entries = target.count };
 	return HR_OK;
 }
@@ -202,10 +211,16 @@ static enum hr_status read_all(struct adapter_session *shown, const struct adapt
 			       struct publish_cursor *position, struct hr_err *err)
 {
 	struct session *session = own(shown);
-	int fd = open(session->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat file;
 
-	if (fd < 0)
-		return err_set(err, HR_RETRY, "%s: %s", session->path, strerror(errno));
+	if (look(session, -1, &file, err) != HR_OK)
+		return err->status;
+	int fd = open(session->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) {
+		free(session->broken);
+		session->broken = token_of(&file);
+		return err_set(err, HR_FAIL, "%s: %s", session->path, strerror(errno));
+	}
 	enum hr_status status = read_open(session, fd, sink, position, err);
 	close(fd);
 	return status;
@@ -221,14 +236,16 @@ static enum hr_status take_changes(struct adapter_session *shown, const struct a
 {
 	struct session *session = own(shown);
 	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	scoped_str stamp = NULL;
+	struct stat file;
 
 	(void)sink;
 	while (read(session->shown.fd, events, sizeof events) > 0)
 		; /* whichever file it was */
-	if (look(session, -1, &stamp, err) != HR_OK)
+	if (look(session, -1, &file, err) != HR_OK)
 		return err->status;
-	if (is_stamp(position->incarnation, stamp) || is_stamp(session->broken, stamp))
+	scoped_str stamp = stamp_of(&file);
+	scoped_str token = token_of(&file);
+	if (is_stamp(position->incarnation, stamp) || is_stamp(session->broken, token))
 		return HR_NONE; /* what is broken stays so until it is another file */
 	session->shown.doubt = ADAPTER_REPLACED;
 	return err_set(err, HR_UNSURE, "%s is another file now", session->path);

@@ -125,10 +125,11 @@ static enum hr_status finish(struct forest *forest, struct publish *publish,
 }
 
 /* After the run: goes on from where it has read, or stays where it was. Of a file that was read in
- * vain the next change counts: it is read once, and again when the run is due. */
+ * vain the next change counts: it is read once, and again when the run is due; the session knows
+ * which that was. */
 static void settle(struct forest *forest, enum publish_kind kind, bool taken)
 {
-	bool watches_files = forest->adapter && forest->adapter->only_whole && kind == PUBLISH_FULL;
+	bool watches_files = forest->adapter && forest->adapter->only_whole;
 
 	for (size_t i = 0; i < forest->n; i++) {
 		struct forest_context *context = &forest->contexts[i];
@@ -136,12 +137,13 @@ static void settle(struct forest *forest, enum publish_kind kind, bool taken)
 			forest_advance(context);
 			forest_works(forest, context);
 			context->poll_at = 0; /* for what has changed meanwhile */
-		} else if (watches_files) {
+		} else if (watches_files && kind == PUBLISH_FULL) {
 			forest_advance(context);
 			context->known->unsure = false;
 		} else {
 			cursor_clear(&context->next);
-			forest_disconnect(forest, context);
+			if (!watches_files)
+				forest_disconnect(forest, context);
 		}
 	}
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hedgerow-directory and a forest that is an LDIF file."""
+import errno
 import os
 import uuid
 
@@ -105,6 +106,23 @@ def test_a_file_that_cannot_be_read_keeps_everybody(paper, text, error):
     wait_until(lambda: paper.last()["state"] == "failed", "the failed run")
     assert error in paper.last()["error"]
     assert paper.names() == before
+    paper.write(record("ada"), record("bob"), record("carol"))
+    wait_until(lambda: paper.last()["state"] == "unchanged", "the mended file to be read by itself")
+
+
+def test_a_file_that_may_not_be_read_is_refused_until_it_is_another_one(paper):
+    before, first = paper.names(), paper.last()["id"]
+    link = paper.path.with_suffix(".link")
+    link.symlink_to("/proc/self/mem")  # may be opened
+    os.replace(link, paper.path)
+    wait_until(lambda: paper.last()["state"] == "failed", "the failed run")
+    assert os.strerror(errno.EIO) in paper.last()["error"]
+    state = "SELECT state FROM hedgerow.sync_contexts WHERE forest = 'paper'"
+    wait_until(lambda: paper.registry.value(state) == "refused", "the file to be refused")
+    paper.path.with_name("other.ldif").write_text("not ours")
+    assert paper.registry.sync(dry_run=True, forest="paper")["state"] == "failed"
+    assert paper.registry.value("SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND kind = 'full'", first) == 1
+    assert paper.registry.value(state) == "refused" and paper.names() == before
     paper.write(record("ada"), record("bob"), record("carol"))
     wait_until(lambda: paper.last()["state"] == "unchanged", "the mended file to be read by itself")
 
