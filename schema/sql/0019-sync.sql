@@ -300,13 +300,13 @@ LANGUAGE sql STABLE
 RETURN coalesce((SELECT w.state = 'failed' FROM sync_run w
 	WHERE w.site = r.site AND w.forest = r.forest AND w.kind = 'full' AND w.state <> 'running' ORDER BY w.id DESC LIMIT 1), false);
 
--- Whether a run of changes tells of somebody whom the held run would have changed.
+-- Whether a run of changes tells of somebody to whom the held run would have done what the guard counts.
 CREATE FUNCTION sync_concerns_held(r sync_run) RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
 	RETURN EXISTS (SELECT FROM sync_state s JOIN sync_difference d ON d.run = s.held_run JOIN sync_target t ON t.anchor = d.anchor
-		WHERE s.site = r.site AND s.forest = r.forest);
+		WHERE s.site = r.site AND s.forest = r.forest AND d.action IN ('remove', 'disable', 'address'));
 END $$;
 
 -- Writes the end of a run down and sets the time of the next. Of a changes run that found no difference
