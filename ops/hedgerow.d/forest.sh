@@ -67,7 +67,7 @@ SQL
 # The same, and the first of those to whom it did it, and what is next. What is held may have been held before.
 sync_summary() { # RUN
 	sync_outline "$1" && cat <<'SQL' | ask -v run="$1"
-SELECT forest, CASE WHEN state = 'held' THEN (SELECT held_run FROM hedgerow.sync_status s WHERE s.forest = r.forest) ELSE run END AS told
+SELECT forest, CASE WHEN state = 'held' THEN coalesce((SELECT held_run FROM hedgerow.sync_status s WHERE s.forest = r.forest), run) ELSE run END AS told
 	FROM hedgerow.sync_runs r WHERE run = :'run' \gset
 SELECT format('%-8s %s%s', action, coalesce(address, anchor), coalesce(' (' || reason || ')',
 		CASE WHEN action IN ('change', 'address', 'disable') THEN (SELECT ': ' || string_agg(format('%s %s -> %s', b.key,
