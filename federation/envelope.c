@@ -2,6 +2,7 @@
 #include "federation/envelope.h"
 
 #include "base/utf8.h"
+#include "federation/address.h"
 #include "federation/wire.pb-c.h"
 
 #include <endian.h>
@@ -130,6 +131,10 @@ enum hr_status envelope_check(const struct envelope_fields *fields, struct hr_er
 		if (!is_text(field, *value))
 			return refuse(field->name, "has a forbidden character", err);
 	}
+	if (address_text_bare(fields->from).len > ENVELOPE_BARE_MAX)
+		return refuse("from", "is too long without its resource", err);
+	if (address_text_bare(fields->to).len > ENVELOPE_BARE_MAX)
+		return refuse("to", "is too long without its resource", err);
 	if (fields->id.len != 0 && fields->id.len != ENVELOPE_ID_LEN)
 		return refuse("id", "is not 16 bytes", err);
 	if (fields->kind >= ENVELOPE_KINDS)

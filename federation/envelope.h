@@ -18,6 +18,7 @@ enum {
 	ENVELOPE_HOPS_MAX = 8,
 	ENVELOPE_ID_LEN = 16,
 	ENVELOPE_ADDRESS_MAX = 3071, /* ADDRESS_MAX */
+	ENVELOPE_BARE_MAX = 2047,    /* without a resource: two parts of 1,023 */
 	ENVELOPE_STANZA_ID_MAX = 1023,
 	ENVELOPE_WORD_MAX = 64, /* of type and lang */
 	ENVELOPE_SITE_MAX = 255

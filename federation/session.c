@@ -12,6 +12,8 @@ static const char *const state_name[STATES] = {
 	[TOLD] = "told",       [HEARD] = "heard",   [UP] = "up",
 };
 
+enum { MARK_ROOM = 16 }; /* bytes; see journal_due() */
+
 enum event {
 	CONNECTED, /* the connection stands */
 	OPENED,	   /* our queue is open: our Hello goes out */
@@ -269,11 +271,12 @@ static enum hr_status on_resume(struct session *session, const struct frame *fra
 	return HR_OK;
 }
 
-/* What is a copy only its recipient's own site can know. */
-static void unmark(struct envelope **envelope)
+/* What is a copy only its recipient's own site can know; and the journal has room for its mark
+ * where the peer packed more than there is to pack. */
+static void repack(struct envelope **envelope)
 {
 	struct envelope_fields fields = (*envelope)->f;
-	scoped(envelope) marked = *envelope;
+	scoped(envelope) came = *envelope;
 
 	fields.is_copy = false;
 	*envelope = envelope_new(&fields);
@@ -289,8 +292,8 @@ static enum hr_status take(struct session *session, int64_t seq, struct slice pa
 		return err_add(err, "envelope %" PRId64, seq);
 	if (!inbox_take(session->inbox, seq, packed.len))
 		return err_set(err, HR_FAIL, "envelope %" PRId64 " is past the window", seq);
-	if (envelope->f.is_copy)
-		unmark(&envelope);
+	if (envelope->f.is_copy || packed.len > ENVELOPE_PACKED_MAX - MARK_ROOM)
+		repack(&envelope);
 	metric_add(&link_metrics[LINK_ENVELOPES_IN], 1);
 	session->events.envelope(session->ctx, seq, give(envelope));
 	return HR_OK;

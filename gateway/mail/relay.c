@@ -45,6 +45,8 @@ void relay_pause(struct relay *self, const char *why)
 		log_warn("mail.away", LOG_STR("domain", self->domain), LOG_STR("error", why));
 	free(self->trouble);
 	self->trouble = str_dup(why);
+	if (loop_now(self->loop) < self->pause_until) /* many hear of one event */
+		return;
 	metric_add(&mail_metrics[MAIL_AWAY], 1);
 	self->pause = msec_clamp(2 * self->pause, PAUSE_MIN_MS, PAUSE_MAX_MS);
 	self->pause_until = loop_now(self->loop) + msec_jitter(self->pause);

@@ -15,10 +15,14 @@ DROP FUNCTION hedgerow.journal_commit(text, bigint, bigint[], int[], bigint[], b
 DROP FUNCTION hedgerow.journal_held(bigint);
 
 -- As message Envelope of federation/wire.proto with is_copy (12) true: what is appended to a message of protobuf
--- is merged into it.
+-- is merged into it. One that bears the mark already has been in the queue: it was tried, and put off.
+CREATE FUNCTION hedgerow.envelope_is_copy(envelope bytea) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN substr(envelope, length(envelope) - 1) = '\x6001'::bytea;
+
 CREATE FUNCTION hedgerow.envelope_copy(envelope bytea) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN envelope || '\x6001'::bytea;
+RETURN CASE WHEN hedgerow.envelope_is_copy(envelope) THEN envelope ELSE envelope || '\x6001'::bytea END;
 
 -- Appends and acknowledges. queues are ascending by id; counts[i] rows go to queues[i]; row r goes
 -- to queues[row_queue[r]] as its row_offset[r]-th, both from 1. acked -1: unchanged. offer[i]: all of
@@ -130,8 +134,7 @@ BEGIN
 END $$;
 
 -- Appends what has fallen due to its queue, and with it all else of the same sender and recipient that
--- is deferred for the same reason (a copy that nothing was tried with yet; one that the smarthost deferred; what is
--- no copy), in the order in which it was deferred: where nothing in the queue, which is short, is for that recipient.
+-- is deferred for the same reason (a copy that nothing was tried with yet; one that was put off; what is no copy), in the order in which it was deferred: where nothing in the queue, which is short, is for that recipient.
 -- What awaits a receipt is marked as the copy that it is. Returns how many rows.
 CREATE OR REPLACE FUNCTION hedgerow.journal_due() RETURNS bigint
 LANGUAGE plpgsql
@@ -153,21 +156,21 @@ BEGIN
 	END IF;
 	PERFORM pg_advisory_xact_lock_shared(7161110847210741001);
 	SELECT p.part INTO STRICT current FROM hedgerow.journal_part p WHERE p.closed_at IS NULL;
-	-- Locked, so that nothing joins a queue after it was looked through.
+	-- Locked, so that nothing joins a queue after it was looked through; journal_commit may refer to it meanwhile.
 	FOR target IN SELECT q.id, q.acked FROM hedgerow.queue q WHERE q.head - q.acked < 1000
-			AND q.id IN (SELECT d.queue FROM hedgerow.deferred d WHERE d.not_before <= now()) ORDER BY q.id FOR UPDATE LOOP
+			AND q.id IN (SELECT d.queue FROM hedgerow.deferred d WHERE d.not_before <= now()) ORDER BY q.id FOR NO KEY UPDATE LOOP
 		SELECT array_agg(DISTINCT split_part(j.recipient, '/', 1)) INTO busy
 			FROM hedgerow.journal j WHERE j.queue = target.id AND j.seq > target.acked;
 		FOR pair IN SELECT r.sender, r.recipient, r.waits, r.tried FROM (
 				SELECT d.sender, d.recipient, d.awaits IS NOT NULL AS waits,
-					d.awaits IS NOT NULL AND d.whole AS tried, min(d.id) AS first
+					d.awaits IS NOT NULL AND hedgerow.envelope_is_copy(d.envelope) AS tried, min(d.id) AS first
 				FROM (SELECT * FROM hedgerow.deferred w WHERE w.queue = target.id AND w.not_before <= now()
 					AND w.recipient NOT IN (SELECT unnest(busy)) ORDER BY w.not_before LIMIT 1000) d
 				GROUP BY 1, 2, 3, 4) r ORDER BY r.first LOOP
 			-- Locked before they are counted: a receipt may come meanwhile, and seq has no gaps.
 			SELECT array_agg(w.id) INTO ids FROM (SELECT d.id FROM hedgerow.deferred d WHERE d.queue = target.id
 				AND d.sender = pair.sender AND d.recipient = pair.recipient AND (d.awaits IS NOT NULL) = pair.waits
-				AND (d.awaits IS NOT NULL AND d.whole) = pair.tried FOR UPDATE) w;
+				AND (d.awaits IS NOT NULL AND hedgerow.envelope_is_copy(d.envelope)) = pair.tried FOR UPDATE) w;
 			added := coalesce(cardinality(ids), 0);
 			CONTINUE WHEN added = 0;
 			UPDATE hedgerow.queue q SET head = q.head + added WHERE q.id = target.id RETURNING q.head INTO STRICT top;
@@ -183,5 +186,5 @@ BEGIN
 	RETURN total;
 END $$;
 
-REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy TO hedgerow_gateway;
+REVOKE ALL ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy, hedgerow.envelope_is_copy FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hedgerow.journal_commit, hedgerow.envelope_copy, hedgerow.envelope_is_copy TO hedgerow_gateway;

@@ -58,9 +58,11 @@ SELECT is((SELECT min(seq) FROM hedgerow.journal_read(1, 8, 100)), 9::bigint, 'f
 
 -- what is deferred, and receipts
 SELECT is((SELECT id FROM hedgerow.journal_open('mail:example.com')), 3::bigint, 'a queue for mail');
-CREATE FUNCTION pg_temp.defer(number bigint, at timestamptz, id text, recipient text, awaits text DEFAULT NULL, whole boolean DEFAULT false) RETURNS bigint[] LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.defer(number bigint, at timestamptz, id text, recipient text, awaits text DEFAULT NULL, whole boolean DEFAULT false,
+	tried boolean DEFAULT false) RETURNS bigint[] LANGUAGE sql AS $$
 	SELECT hedgerow.journal_commit('n1', number, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-		'{3}', ARRAY[at], ARRAY[convert_to(id, 'UTF8')], '{s@x}', ARRAY[recipient], ARRAY[awaits], ARRAY[awaits IS NOT NULL], '{NULL}', ARRAY[convert_to(id, 'UTF8')],
+		'{3}', ARRAY[at], ARRAY[convert_to(id, 'UTF8')], '{s@x}', ARRAY[recipient], ARRAY[awaits], ARRAY[awaits IS NOT NULL], '{NULL}',
+		ARRAY[CASE WHEN tried THEN hedgerow.envelope_copy(convert_to(id, 'UTF8')) ELSE convert_to(id, 'UTF8') END],
 		later_whole => ARRAY[whole])
 $$;
 CREATE FUNCTION pg_temp.mailed() RETURNS text[] LANGUAGE sql AS $$
@@ -180,11 +182,14 @@ SELECT is((SELECT array_agg(row(awaits, whole, not_before > now() + interval '1 
 SELECT is(pg_temp.defer(1903, now(), 'e', 'r@x', 'm5'), '{}', 'and no copy');
 SELECT is((SELECT array_agg(row(awaits, whole, not_before > now() + interval '1 hour')::text) FROM hedgerow.deferred), '{"(,t,t)"}', 'takes its place');
 DELETE FROM hedgerow.deferred;
-SELECT is(pg_temp.defer(1904, now() + interval '1 hour', 'f', 'r@x', 'm6', true), '{}', 'a copy that the smarthost has deferred');
-SELECT is(pg_temp.defer(1905, now() - interval '1 s', 'g', 'r@x', 'm7'), '{}', 'and another that is due');
+SELECT is(pg_temp.defer(1904, now() + interval '1 hour', 'f', 'r@x', 'm6', true, true), '{}', 'a copy that the smarthost has deferred');
+SELECT is(pg_temp.defer(1905, now() + interval '1 hour', 'h', 'r@x', 'm8', false, true), '{}', 'one past the bound of the hour');
+SELECT is(pg_temp.defer(1906, now() - interval '1 s', 'g', 'r@x', 'm7'), '{}', 'and another that is due');
 SELECT is(hedgerow.journal_due(), 1::bigint, 'which goes alone');
-SELECT is((SELECT string_agg(awaits, ' ') FROM hedgerow.deferred), 'm6', 'as the other has its own time');
-SELECT is(hedgerow.journal_commit('n1', 1906, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+SELECT is((SELECT string_agg(awaits, ' ' ORDER BY id) FROM hedgerow.deferred), 'm6 m8', 'as the others have their own time');
+SELECT is(hedgerow.envelope_copy(envelope), envelope, 'and are marked already') FROM hedgerow.deferred WHERE awaits = 'm8';
+DELETE FROM hedgerow.deferred WHERE awaits = 'm8';
+SELECT is(hedgerow.journal_commit('n1', 1908, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
 	cancel_recipient => '{r@x}', cancel_sender => '{s@x}', cancel_awaits => '{m6}'), '{}', 'it still awaits its receipt');
 SELECT is((SELECT count(*) FROM hedgerow.deferred), 0::bigint, 'and goes when that comes');
 SELECT * FROM finish();

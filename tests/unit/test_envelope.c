@@ -287,6 +287,7 @@ static void bounds_every_size(void **state)
 	struct hr_err err;
 
 	memset(text, 'x', ENVELOPE_PACKED_MAX);
+	text[ENVELOPE_BARE_MAX] = '/';
 	for (size_t i = 0; i < countof(rows); i++)
 		for (size_t over = 0; over <= 1; over++) {
 			struct envelope_fields fields = whole;
@@ -307,6 +308,23 @@ static void bounds_every_size(void **state)
 	assert_non_null(strstr(err.text, "too many"));
 }
 
+static void an_address_without_its_resource_is_shorter(void **state)
+{
+	(void)state;
+	scoped_str text = mem_alloc(ENVELOPE_BARE_MAX + 1);
+	struct hr_err err;
+
+	memset(text, 'x', ENVELOPE_BARE_MAX + 1);
+	for (size_t over = 0; over <= 1; over++) {
+		struct slice address = { text, ENVELOPE_BARE_MAX + over };
+		struct envelope_fields from = whole, to = whole;
+
+		from.from = to.to = address;
+		assert_int_equal(envelope_check(&from, &err), over ? HR_FAIL : HR_OK);
+		assert_int_equal(envelope_check(&to, &err), over ? HR_FAIL : HR_OK);
+	}
+}
+
 /* The largest that may come in has room for its hops. */
 static void carries_the_largest_of_everything(void **state)
 {
@@ -316,6 +334,7 @@ static void carries_the_largest_of_everything(void **state)
 	struct hr_err err;
 
 	memset(text, 'x', ENVELOPE_PAYLOAD_MAX);
+	text[ENVELOPE_BARE_MAX] = '/';
 	scoped(envelope) envelope = envelope_new(&(struct envelope_fields){
 		.type = { text, ENVELOPE_WORD_MAX },
 		.stanza_id = { text, ENVELOPE_STANZA_ID_MAX },
@@ -452,6 +471,7 @@ int main(void)
 		cmocka_unit_test(refuses_bytes_that_are_no_envelope),
 		cmocka_unit_test(survives_being_cut_anywhere),
 		cmocka_unit_test(bounds_every_size),
+		cmocka_unit_test(an_address_without_its_resource_is_shorter),
 		cmocka_unit_test(carries_the_largest_of_everything),
 		cmocka_unit_test(adds_a_hop_and_keeps_the_rest),
 		cmocka_unit_test(refuses_a_hop_too_many_and_a_loop),
