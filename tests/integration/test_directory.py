@@ -385,7 +385,8 @@ class Sync:
         self.seen = b""
         self.command = subprocess.Popen(
             [TOP / "ops/hedgerow", "-d", forest.registry.conninfo, "forest", "sync", "globex", *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, text=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored where the tests run in the background
         os.close(terminal)
 
     def read_until(self, text):
