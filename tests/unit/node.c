@@ -42,11 +42,13 @@ static struct timer *looker;
 static msec deadline;
 static bool (*is_so)(struct node *node);
 static struct node *is_so_of;
+static bool was_so; /* what follows in the same turn may change it again */
 
 static void look(void *arg)
 {
 	(void)arg;
-	if (time_msec() > deadline || is_so(is_so_of))
+	was_so = is_so(is_so_of);
+	if (was_so || time_msec() > deadline)
 		loop_stop(node_loop);
 	else
 		timer_set(looker, loop_now(node_loop) + LOOK_MS);
@@ -59,7 +61,7 @@ void node_run_until(struct node *node, bool (*what)(struct node *node), const ch
 	deadline = time_msec() + PATIENCE_MS;
 	timer_set(looker, loop_now(node_loop) + 1);
 	loop_run(node_loop);
-	if (!what(node))
+	if (!was_so)
 		fail_msg("line %d: not %s", line, name);
 }
 
