@@ -31,6 +31,12 @@ class Contexts(Forest):
     def delete(self, uid, within):
         self.slapd.connection.delete_s(f"uid={uid},{within}")
 
+    def empty(self, base):
+        for _, values in self.slapd.connection.search_s(base, ldap.SCOPE_ONELEVEL):
+            uid = values["uid"][0].decode()
+            self.delete(uid, base)
+            self.wait(uid, None)
+
     def rename(self, uid, within, name):
         self.slapd.connection.modify_s(f"uid={uid},{within}", [(ldap.MOD_REPLACE, "displayName", [name.encode()])])
 
@@ -125,7 +131,7 @@ def test_the_source_may_become_another_while_one_is_opened(forest):
     try:
         forest.daemon.start()
         wait_until(lambda: "connections=1" in forest.tell("status"), "one to be opened")
-        forest.configure(page_size=1000)
+        forest.configure(page_size=250)
         wait_until(lambda: forest.full_runs(before) > 0, "the full run to begin")
     finally:
         forest.tell("flow")
@@ -197,10 +203,7 @@ def test_one_that_hangs_does_not_hold_up_the_other(forest):
 
 
 def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
-    for _, values in forest.slapd.connection.search_s(THERE, ldap.SCOPE_ONELEVEL):
-        uid = values["uid"][0].decode()
-        forest.delete(uid, THERE)
-        forest.wait(uid, None)
+    forest.empty(THERE)
     before = forest.last()
     forest.slapd.connection.delete_s(THERE)
     forest.delete("u6", HERE)  # left to a full run, which fails
@@ -229,6 +232,7 @@ def test_one_that_is_gone_for_good_does_not_stop_the_other(forest):
 
 
 def test_one_that_refused_for_a_while_is_followed_again_while_the_other_refuses(forest):
+    forest.empty(THERE)
     people = forest.registry.people()
     assert forest.daemon.stop() == 0
     forest.slapd.connection.rename_s(HERE, "ou=Away")
@@ -246,17 +250,19 @@ def test_one_that_refused_for_a_while_is_followed_again_while_the_other_refuses(
 
 def test_who_waits_for_a_full_run_is_read_alone_when_that_fails_at_its_end(forest):
     entries = "UPDATE hedgerow.sync_cursor SET entries = %s WHERE base_dn = %s"
+    forest.empty(THERE)
     assert forest.daemon.stop() == 0
     forest.registry.sql("UPDATE hedgerow.sync_cursor SET cookie = NULL WHERE base_dn = %s", HERE)
-    forest.registry.sql(entries, 1000, THERE)  # which is empty
+    forest.registry.sql(entries, 1000, THERE)
     before = forest.last()
-    forest.rename("u8", HERE, "Read Alone")
     forest.daemon.start()
     try:
+        wait_until(lambda: forest.registry.value(
+            "SELECT count(*) FROM hedgerow.sync_run WHERE id > %s AND kind = 'full' AND error LIKE %s",
+            before, "%no entries in%"), "the full run to fail")
+        forest.rename("u8", HERE, "Read Alone")
         forest.wait("u8", "Read Alone")
         wait_until(lambda: set(forest.states().values()) == {"followed"}, "both to be followed")
-        assert "no entries in" in forest.registry.value(
-            "SELECT error FROM hedgerow.sync_run WHERE id > %s AND kind = 'full' LIMIT 1", before)
     finally:
         forest.registry.sql(entries, 0, THERE)
     assert forest.registry.sync()["state"] == "unchanged"
