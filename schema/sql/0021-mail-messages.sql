@@ -47,7 +47,7 @@ BEGIN
 				WHERE m.thread = conversation.id AND m.message_id <> mail_send.message_id ORDER BY m.at DESC LIMIT 20) e ORDER BY e.at),
 		past, (SELECT c.mode FROM hedgerow.mail_choice c WHERE c.address = mail_send.person),
 		-- of a mail of copies, which may be fewer, only the first message is surely in it
-		coalesce(CASE WHEN known.stanza_id IS NULL AND mail_send.stanza_id IS NOT NULL THEN least(known.taken, 1) ELSE known.taken END, 0),
+		coalesce(CASE WHEN known.taken > 1 AND known.stanza_id IS NULL AND mail_send.stanza_id IS NOT NULL THEN 1 ELSE known.taken END, 0),
 		behind,
 		CASE WHEN known.messages < mail_send.messages THEN known.messages ELSE 0 END;
 	IF known.messages > 0 AND known.messages < mail_send.messages THEN

@@ -150,6 +150,13 @@ SELECT hedgerow.mail_taken(1, 'copy@x', 3) \g /dev/null
 SELECT hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'copy@x', 's9', 'ada@example.com/desk', NULL, NULL) \g /dev/null
 UPDATE hedgerow.mail_message SET reported_at = NULL WHERE message_id = 'copy@x';
 SELECT is((SELECT more_ids FROM hedgerow.mail_report(1, 'copy@x', 9)), '{s10,s11}', 'and as it was taken');
+CREATE FUNCTION pg_temp.taken(message_id text, stanza_id text) RETURNS int LANGUAGE sql AS $$
+	SELECT taken FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', message_id, stanza_id, 'ada@example.com/desk', NULL, NULL) $$;
+SELECT is(pg_temp.taken('fresh@x', 's20'), 0, 'what is sent for the first time was not taken');
+SELECT is(pg_temp.taken('copies@x', NULL), 0, 'nor was a copy');
+SELECT hedgerow.mail_taken(1, 'copies@x', 3) \g /dev/null
+SELECT is(pg_temp.taken('copies@x', NULL), 3, 'until it is');
+SELECT is(pg_temp.taken('copies@x', 's21'), 1, 'of the messages themselves only the first is surely in that mail');
 CREATE FUNCTION pg_temp.tried(count int, hourly int) RETURNS int LANGUAGE sql AS $$
 	SELECT tried FROM hedgerow.mail_send('example.com', 'carla@example.com', 'ada@example.com', 'again@x', 's' || count, 'ada@example.com/desk', NULL, NULL,
 		'c4@example.com', 'z', '{}', '{}', count, hourly)
