@@ -81,4 +81,4 @@ def mail_setting(lab):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "drill: takes minutes; ops/check quick leaves it out")
+    config.addinivalue_line("markers", "drill: kills at random for a minute or more; only the whole ops/check runs it, without sanitizers")

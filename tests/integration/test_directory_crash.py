@@ -306,6 +306,7 @@ class Blows:
         wait_until(lambda: self.sessions() == 0, "the sessions of the dead to end")
 
 
+@pytest.mark.drill
 def test_nothing_is_lost_and_nobody_flaps(side):
     registry, chance = side.registry, random.Random(SEED)
     made = dict(registry.sql("SELECT anchor, created_at FROM hedgerow.person"))
