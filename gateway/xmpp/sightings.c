@@ -37,7 +37,7 @@ struct resource {
 };
 
 /* The lists that a pair is in: all, by the time of the last touch; those to be looked at. */
-enum { TOUCHED, TODO, LISTS };
+enum { TOUCHED, PENDING, LISTS };
 
 struct pair {
 	struct pair *next[LISTS], *prev[LISTS];
@@ -45,7 +45,7 @@ struct pair {
 	struct way *way;	    /* NULL: the contact was never seen */
 	struct resource *resources; /* owned */
 	size_t resource_count;
-	bool is_todo, is_to_probe;
+	bool is_pending, is_to_probe;
 };
 
 struct sightings {
@@ -54,7 +54,7 @@ struct sightings {
 	struct way *ways;
 	struct map *by_key;
 	struct pair *first[LISTS], *last[LISTS];
-	size_t todo_count;
+	size_t pending_count;
 };
 
 struct sightings *sightings_new(const struct sightings_ops *ops, void *ctx)
@@ -85,13 +85,13 @@ static void list_remove(struct sightings *sightings, int list, struct pair *pair
 	*(next ? &next->prev[list] : &sightings->last[list]) = prev;
 }
 
-static void set_todo(struct sightings *sightings, struct pair *pair, bool yes)
+static void set_pending(struct sightings *sightings, struct pair *pair, bool yes)
 {
-	if (pair->is_todo == yes)
+	if (pair->is_pending == yes)
 		return;
-	pair->is_todo = yes;
-	(yes ? list_add : list_remove)(sightings, TODO, pair);
-	sightings->todo_count += yes ? 1 : (size_t)-1;
+	pair->is_pending = yes;
+	(yes ? list_add : list_remove)(sightings, PENDING, pair);
+	sightings->pending_count += yes ? 1 : (size_t)-1;
 }
 
 static char *key_of(struct slice watcher, struct slice contact)
@@ -110,7 +110,7 @@ static void pair_free(struct sightings *sightings, struct pair *pair)
 	scoped_str key = key_of(slice_str(pair->watcher), slice_str(pair->contact));
 
 	map_remove(sightings->by_key, slice_str(key));
-	set_todo(sightings, pair, false);
+	set_pending(sightings, pair, false);
 	list_remove(sightings, TOUCHED, pair);
 	while (pair->resource_count)
 		drop_resource(pair, 0);
@@ -226,13 +226,13 @@ void sightings_seen(struct sightings *sightings, struct slice watcher, struct sl
 /* --- a link goes and comes ---------------------------------------------------------------------
  */
 
-static void todo_all(struct sightings *sightings, const struct way *way, bool is_to_probe)
+static void all_pending(struct sightings *sightings, const struct way *way, bool is_to_probe)
 {
 	for (struct pair *pair = sightings->first[TOUCHED]; pair; pair = pair->next[TOUCHED]) {
 		if (pair->way != way && (pair->way || !is_to_probe))
 			continue;
 		pair->is_to_probe = pair->is_to_probe || is_to_probe;
-		set_todo(sightings, pair, true);
+		set_pending(sightings, pair, true);
 	}
 }
 
@@ -252,11 +252,11 @@ static void enter(struct sightings *sightings, struct way *way, enum event event
 	case SETTLING:
 		way->due = now + SETTLE_MS;
 		way->round++;
-		todo_all(sightings, way, true);
+		all_pending(sightings, way, true);
 		return;
 	case REACHED: /* who has not been seen since is gone */
 	case GONE:
-		todo_all(sightings, way, false);
+		all_pending(sightings, way, false);
 		return;
 	case STALE:
 	case STATES:
@@ -275,7 +275,7 @@ void sightings_back(struct sightings *sightings, const char *site, msec now)
 	struct way *way = find_way(sightings, slice_str(site));
 
 	if (way->state == REACHED) /* the first time: there may be who has asked before it came */
-		todo_all(sightings, way, true);
+		all_pending(sightings, way, true);
 	else
 		enter(sightings, way, BACK, now);
 }
@@ -318,16 +318,17 @@ msec sightings_work(struct sightings *sightings, msec now)
 	for (struct way *way = sightings->ways; way; way = way->next)
 		if (way->due && way->due <= now)
 			enter(sightings, way, DUE, now);
-	for (size_t n = sightings->todo_count < AT_ONCE ? sightings->todo_count : AT_ONCE; n; n--) {
-		struct pair *pair = sightings->first[TODO];
+	for (size_t n = sightings->pending_count < AT_ONCE ? sightings->pending_count : AT_ONCE; n;
+	     n--) {
+		struct pair *pair = sightings->first[PENDING];
 
-		set_todo(sightings, pair, false);
+		set_pending(sightings, pair, false);
 		if (deal_with(sightings, pair, now))
 			is_blocked = false;
 		else
-			set_todo(sightings, pair, true); /* as the last */
+			set_pending(sightings, pair, true); /* as the last */
 	}
-	if (sightings->todo_count)
+	if (sightings->pending_count)
 		next = now + (is_blocked ? BLOCKED_MS : PACE_MS);
 	for (const struct way *way = sightings->ways; way; way = way->next)
 		if (way->due && (!next || way->due < next))
